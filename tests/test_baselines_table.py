@@ -43,7 +43,7 @@ def test_each_record_is_of_its_name_and_sees_as_many_frames_as_it_says(
 ) -> None:
     assert RECORDS[record.name] is record and callable(record.make)
     settings = {"lead_steps": 2, "timestep_minutes": 5.0, "pixel_km": 1.0, "members": 2, "seed": 0}
-    with pytest.raises(ConfigError, match=f"{record.least_steps} frames at least"):
+    with pytest.raises(ConfigError, match=f"at least {record.least_steps} frames"):
         build_baseline(record.name, input_steps=record.least_steps - 1, **settings)
 
 

@@ -203,7 +203,7 @@ def test_a_model_for_any_grid_is_told_pixels_and_time_step(
     coarser = forecast(path, timesteps=[2], kmperpixel=4, timestep=5)
     assert np.nanmax(np.abs(coarser - made[RATE].values[1])) > 0.1 and not caplog.text
     forecast(path, timesteps=1, kmperpixel=9, timestep=5)
-    assert "pixels of 9 km, and the model was made for 0.5 to 5 km" in caplog.text
+    assert "pixels of 9 km, but the model was made for 0.5 to 5 km" in caplog.text
     for wrong in ({}, {"timestep": np.nan}, {"timestep": np.inf}, {"timestep": "5"}):
         with pytest.raises(ConfigError, match="kmperpixel, timestep: this model is for any grid"):
             forecast(path, kmperpixel=1, **wrong)

@@ -1,9 +1,9 @@
-"""What `nowcast evaluate` scores: cases from windows or from files, regions, examples."""
+"""The input of `nowcast evaluate`: cases from windows or from files, regions, examples."""
 
 FACE = {
-    "cases": "what a case and its source are",
+    "cases": "the types of a case and its source",
     "sources": "the cases that a configuration names",
-    "window_cases": "cases that are forecast now",
+    "window_cases": "cases that are forecast during the evaluation",
     "accumulations": "sums of rain counted",
     "cuts": "forecasts with fitted cuts next to plain ones",
     "validation_cases": "cases that cuts are fitted on",
@@ -13,4 +13,4 @@ FACE = {
     "forecast_grid": "forecast files on the grid of the observations",
     "regions": "which pixels are scored",
 }
-"""The modules that other rooms may import, and what they give."""
+"""The modules that other packages may import, and what they provide."""

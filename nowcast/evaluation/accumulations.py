@@ -1,7 +1,7 @@
-"""Forecast sums of rain over some minutes against observed ones: `accumulations=[30,60]`.
+"""Compare forecast sums of rain over some minutes with observed ones: `accumulations=[30,60]`.
 
-A window is scored if all of it lies in the forecast. The observed sum of a pixel needs all frames
-of the window: where one is missing, so is the sum, and nothing is filled in.
+A window is scored if it lies completely in the forecast. The observed sum of a pixel needs all
+frames of the window: if one is missing, so is the sum, and nothing is filled in.
 """
 
 from collections.abc import Sequence
@@ -25,10 +25,10 @@ class Amounts:
     Args:
         config: `accumulations`, the lengths in minutes, and what is counted.
         lead_minutes: the lead times of all cases.
-        region: (h, w) bool, the pixels that are scored; None for all.
+        region: (h, w) bool, the pixels to score; None for all.
 
     Raises:
-        ConfigError: a window does not fit the lead times.
+        ConfigError: if a window does not fit the lead times.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Amounts:
                 tally.add(case.times, self._sums(case.observed, minutes), sums)
 
     def datasets(self, rates: xr.Dataset) -> dict[str, xr.Dataset]:
-        """Return all counts by their group in a file, as `accumulation_30min`.
+        """Return all counts by their group in a file, such as `accumulation_30min`.
 
-        How wet an hour was, which makes events, is what the counts of rates say.
+        The wetness of hours, which defines events, is taken from the counts of rates.
         """
         wet = {name: rates[name] for name in ("observed_wet", "observed_covered")}
         return {
@@ -76,8 +76,8 @@ class Amounts:
 
 
 def _summed_rates(case: Cases, name: str) -> Tensor:
-    """The rates (1, lead, m, h, w) whose sums are scored: those of members, or if a forecast has
-    probabilities the expected ones.
+    """Return the rates (1, lead, m, h, w) whose sums are scored: those of members, or for a
+    forecast with probabilities the expected rates.
     """
     rates, probabilities = case.forecasts[name], case.probabilities.get(name)
     return rates if probabilities is None else expected_rates(Forecast(rates, probabilities))

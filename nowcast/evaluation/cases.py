@@ -1,4 +1,4 @@
-"""What `nowcast evaluate` scores: cases, and where they come from."""
+"""The types of a case to score and of a source of cases."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,11 +25,11 @@ Predictor = Callable[[Tensor], Tensor | Forecast]
 class Cases:
     """Some cases, in mm/h, NaN = missing.
 
-    times: (b,) forecast reference times; the numbers of the sequences, as minutes, where frames
-    have none.
+    times: (b,) forecast reference times; for frames without times, the numbers of the sequences as
+    minutes.
     observed: (b, lead, h, w).
-    forecasts: each (b, lead, m, h, w), by name, the one that is to be judged first.
-    probabilities: of those forecasts that have some, by name.
+    forecasts: each (b, lead, m, h, w), by name, beginning with the forecast to be judged.
+    probabilities: by name, of the forecasts that have them.
     """
 
     times: NDArray[np.datetime64]
@@ -39,14 +39,14 @@ class Cases:
 
 
 class Source(Protocol):
-    """Where cases come from; any of them can be had again.
+    """A source of cases; each of them can be read again.
 
-    times: (n,) of all cases. lead_minutes: their lead times. grid: where pixels lie; None where
-    they have no place.
-    predictors: what forecasts again, by name. remarks: what is to be known of the cases, in
-    sentences.
+    times: (n,) of all cases. lead_minutes: their lead times. grid: the place of the pixels; None if
+    they have none.
+    predictors: those that make forecasts during the evaluation, by name. remarks: notes on the
+    cases, in sentences.
     rates_by: how the rates of forecast files followed from probabilities. fitted_on: the days that
-    cuts of baselines were fitted on; "" without any.
+    the cuts of baselines were fitted on; "" if none.
     """
 
     times: NDArray[np.datetime64]
@@ -61,15 +61,15 @@ class Source(Protocol):
 
 
 def made_by(predictor: Predictor, past: Tensor) -> Tensor | Forecast:
-    """Return what a predictor makes of the past (b, t, 1 + k, h, w), with its probabilities."""
+    """Return the forecast of a predictor from the past (b, t, 1 + k, h, w), with probabilities."""
     return predictor.expect(past) if isinstance(predictor, Baseline) else predictor(past)
 
 
 def cases_of(
     times: NDArray[np.datetime64], observed: Tensor, made: Mapping[str, Tensor | Forecast]
 ) -> Cases:
-    """Build cases from the forecasts of predictors, by name. Members that were drawn from
-    probabilities become a second forecast, an ensemble.
+    """Build cases from the forecasts of predictors, by name. Members drawn from probabilities
+    become a second forecast, an ensemble.
     """
     whole = {
         name: one if isinstance(one, Forecast) else Forecast(one) for name, one in made.items()
@@ -86,7 +86,7 @@ def cases_of(
 
 
 def one_by_one(cases: Cases) -> Iterator[Cases]:
-    """Each case as cases of its own: what is made of all at once would take much memory."""
+    """Yield each case by itself: processing all at once would take much memory."""
     for place in range(len(cases.times)):
         one = slice(place, place + 1)
         forecasts = {name: rates[one] for name, rates in cases.forecasts.items()}
@@ -98,8 +98,8 @@ def one_by_one(cases: Cases) -> Iterator[Cases]:
 
 
 def may_miss(config: EvaluateConfig, input_steps: int) -> int:
-    """How many input frames other than the newest a case may lack, as `nowcast predict` has it:
-    for a model `missing_frames`, for baselines that follow the rain none, for others all.
+    """Return how many input frames except the newest may be missing, as in `nowcast predict`: for a
+    model `missing_frames`, for baselines that follow the rain none, for others all.
     """
     if config.checkpoint is not None:
         return config.missing_frames
@@ -107,7 +107,7 @@ def may_miss(config: EvaluateConfig, input_steps: int) -> int:
 
 
 def left_out(times: NDArray[np.datetime64], of: int, allowed: int) -> str:
-    """The remark that cases of these reference times are left out."""
+    """Return the remark that the cases of these reference times are left out."""
     others = f"or more than {allowed} of the others" if allowed else "or another one"
     return (
         f"{times.size} of {of} cases left out, the first of {show(times[0])} UTC: their newest"
@@ -116,7 +116,7 @@ def left_out(times: NDArray[np.datetime64], of: int, allowed: int) -> str:
 
 
 def label_of(time: np.datetime64, source: Source) -> str:
-    """A case in words."""
+    """Return a case in words."""
     if source.grid is None:
         return f"sequence {int(time.astype('datetime64[m]').astype(int))}"
     return f"{np.datetime_as_string(time, unit='m').replace('T', ' ')} UTC"

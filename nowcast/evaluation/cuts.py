@@ -1,8 +1,9 @@
-"""Fair play: forecasts that nobody trained, with cuts that were fitted on validation days.
+"""A fair comparison: baselines with cuts that were fitted on validation days.
 
-A trained model chooses its rates where they score best, by validation days. With `fit_cuts=true`
-every other forecast has the same privilege: at each lead time, an event is forecast where its own
-rate reaches a cut. Probabilities are calibrated, and find their cuts, as those of a trained model.
+The cuts of a trained model, from which its rates follow, are optimised on validation days. With
+`fit_cuts=true` every other forecast gets the same: at each lead time, an event is forecast if the
+forecast's own rate reaches a cut. Probabilities are calibrated and get cuts like those of a trained
+model.
 """
 
 import logging
@@ -26,16 +27,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Cuts:
-    """The cuts (lead, k) of rates, and the thresholds (k,) in mm/h that they are for."""
+    """The cuts (lead, k) of rates, and the thresholds (k,) in mm/h that they apply to."""
 
     thresholds: tuple[float, ...]
     values: Tensor
 
 
 class CutCases:
-    """Cases of a source, with the same forecasts once more, their rates by cuts.
+    """Cases of a source, with a copy of the forecasts whose rates are made with cuts.
 
-    A forecast with cuts stands next to the plain one under its name plus ` (cuts)`.
+    A forecast with cuts has the name of the plain one plus ` (cuts)`.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class CutCases:
         ]
 
     def read(self, indices: Sequence[int]) -> Cases:
-        """These cases, with both."""
+        """Read these cases, with plain forecasts and forecasts with cuts."""
         cases = self.source.read(indices)
         forecasts: dict[str, Tensor] = {}
         for name, rates in cases.forecasts.items():
@@ -67,7 +68,7 @@ def fit_all(
 ) -> dict[str, Cuts | Calibration]:
     """Return the cuts of all forecasts of a source, fitted on all of its cases.
 
-    region: (h, w) bool, the pixels that are taken; None for all.
+    region: (h, w) bool, the pixels to use; None for all.
     """
     samples: dict[str, Sample] = {}
     for cases in _all(source, batch_size):
@@ -91,14 +92,14 @@ def _fitted(sample: Sample) -> Cuts | Calibration:
 
 
 def _rates(scores: Tensor, cuts: Cuts | Calibration) -> Tensor:
-    """Scores of one case, as `_scores` has them → rates (b, lead, 1, h, w)."""
+    """Turn the scores of one case, as from `_scores`, into rates (b, lead, 1, h, w)."""
     if isinstance(cuts, Cuts):
         return rates_by_cuts(scores, cuts.values, cuts.thresholds)
     return cuts.rates(cuts.probabilities(scores.logit()), "csi")
 
 
 def _all(source: Source, batch_size: int) -> Iterator[Cases]:
-    """All cases one by one, read in batches."""
+    """Yield all cases one by one, read in batches."""
     count = len(source.times)
     with tqdm(
         total=count, desc="fitting cuts", unit="case", leave=False, disable=None, file=sys.stderr
@@ -109,13 +110,13 @@ def _all(source: Source, batch_size: int) -> Iterator[Cases]:
 
 
 def _within(fields: Tensor, region: Tensor | None) -> Tensor:
-    """Fields (…, h, w), or of a region (h, w) their pixels in it (…, n)."""
+    """Return fields (…, h, w), or with a region (h, w) only its pixels (…, n)."""
     return fields if region is None else fields[..., region.to(fields.device)]
 
 
 def _sample(cases: Cases, name: str, thresholds: Sequence[float], pixels: int) -> Sample:
-    """An empty sample for so many pixels of a forecast; of probabilities for the thresholds within
-    their ladder.
+    """Return an empty sample for this many pixels of a forecast; for probabilities only with the
+    thresholds within their ladder.
     """
     known = cases.probabilities.get(name)
     if known is not None:
@@ -125,8 +126,8 @@ def _sample(cases: Cases, name: str, thresholds: Sequence[float], pixels: int) -
 
 
 def _scores(cases: Cases, name: str, thresholds: Sequence[float]) -> Tensor:
-    """What grows with the chance of an event: probabilities (b, lead, k, h, w), or the mean rate
-    (b, lead, 1, h, w) of the members.
+    """Return values that increase with the probability of an event: probabilities (b, lead, k, h,
+    w), or the mean rate (b, lead, 1, h, w) of the members.
     """
     if name in cases.probabilities:
         return cases.probabilities[name].at(thresholds)

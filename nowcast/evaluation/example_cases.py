@@ -1,5 +1,5 @@
-"""Which cases a report shows: the best, the median and the worst by one score, not all of one
-hour.
+"""Select the cases that a report shows: the best, the median and the worst by one score, spread
+over time.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from nowcast.verification import scores
 from nowcast.verification.counts import Counts
 
 LEAST_WET = 0.005
-"""Share of the observed pixels of a case that reach the threshold, from which its score says
-something.
+"""Least fraction of the observed pixels of a case that must reach the threshold for its score to be
+meaningful.
 """
 APART = np.timedelta64(3, "h")
-"""Cases shown are so far from one another, where there are enough."""
+"""Least time between two cases shown, if enough cases exist."""
 
 
 DRAWN = 1.0
@@ -25,13 +25,13 @@ DRAWN = 1.0
 
 
 def judged_threshold(thresholds: Sequence[float]) -> int:
-    """Which threshold cases are compared at: the one nearest to 1 mm/h."""
+    """Return the index of the threshold at which cases are compared: the nearest to 1 mm/h."""
     return int(np.argmin(np.abs(np.log(np.asarray(thresholds)))))
 
 
 def case_csi(counts: Counts) -> NDArray[np.float64]:
-    """(b,): CSI of each case over all lead times at the judged threshold; NaN for cases with
-    hardly any rain.
+    """(b,): CSI of each case over all lead times at the judged threshold; NaN for cases with hardly
+    any rain.
     """
     threshold = judged_threshold(counts.thresholds)
     whole = counts.pooled()
@@ -44,8 +44,8 @@ def case_csi(counts: Counts) -> NDArray[np.float64]:
 def choose(
     quality: NDArray[np.float64], times: NDArray[np.datetime64], each: int = 3
 ) -> dict[str, list[int]]:
-    """The best of the upper third of all cases, the worst of the lower, of those between the
-    nearest to the median: at most `each` of them, none twice; undefined ones are left out.
+    """Choose the best of the upper third of all cases, the worst of the lower third, and in between
+    those nearest to the median. At most `each` of them, none twice; undefined ones are left out.
     """
     defined = np.flatnonzero(np.isfinite(quality))
     if defined.size == 0:
@@ -64,7 +64,7 @@ def choose(
 
 
 def example_cases_of(source: Source, quality: NDArray[np.float64]) -> list[ExampleCase]:
-    """The chosen cases with their frames, forecast or read once more."""
+    """Return the chosen cases with their frames, forecast or read again."""
     return [
         _example_case(
             label,
@@ -78,8 +78,8 @@ def example_cases_of(source: Source, quality: NDArray[np.float64]) -> list[Examp
 
 
 def _apart(order: Sequence[int], times: NDArray[np.datetime64], each: int) -> list[int]:
-    """The first of `order` that are APART from one another; where they are too few, what comes
-    next. In that order.
+    """Return the first of `order` that are APART from one another; if too few, add the next ones.
+    The order is kept.
     """
     picked: list[int] = []
     for index in order:
@@ -101,13 +101,13 @@ def _example_case(label: str, case: str, score: float, cases: Cases) -> ExampleC
 
 
 def drawn_probability(cases: Cases) -> dict[str, NDArray[np.floating]]:
-    """Return the probability (lead, h, w) of `DRAWN` in the first case, by the name of its row: of
-    the first forecast that has it; nothing if none has.
+    """Return the probability (lead, h, w) of `DRAWN` in the first case, by the name of its row: for
+    the first forecast that has it; {} if none has.
     """
     for name, one in cases.probabilities.items():
         if one.thresholds[0] <= DRAWN <= one.thresholds[-1]:
             values = one.at([DRAWN])[0, :, 0].float().cpu().numpy()
-            if np.isnan(values).all():  # of a case without probabilities
+            if np.isnan(values).all():  # a case without probabilities
                 continue
             return {f"{name}: probability of ≥ {DRAWN:g} mm/h": values}
     return {}

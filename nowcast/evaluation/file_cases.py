@@ -1,4 +1,4 @@
-"""Cases read from forecast files, with baselines forecast beside them."""
+"""Cases read from forecast files, with baselines forecast for the same times."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 
 class FileCases:
-    """Cases read from forecast files, one a file, and baselines forecast beside them."""
+    """Cases read from forecast files, one per file, with baselines forecast for the same times."""
 
     def __init__(
         self,
@@ -81,8 +81,8 @@ class FileCases:
                 scored.append(head)
         if beyond:
             self.remarks.append(
-                f"{len(beyond)} of {len(paths)} forecasts were not scored, for they reach beyond"
-                f" the observed frames; the first: {beyond[0]}"
+                f"{len(beyond)} of {len(paths)} forecasts were not scored, because they extend"
+                f" beyond the observed frames; the first: {beyond[0]}"
             )
         if without_input:
             self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
@@ -96,9 +96,9 @@ class FileCases:
         _refuse_twice(self.paths, self.times)
 
     def read(self, indices: Sequence[int]) -> Cases:
-        """These cases, read."""
+        """Read these cases."""
         wholes: list[Tensor] = []
-        for place, index in enumerate(indices):  # one file after the other is in memory
+        for place, index in enumerate(indices):  # only one file at a time is in memory
             fields = self._fields(self.paths[index])
             wholes = wholes or [one.new_empty(len(indices), *one.shape) for one in fields]
             for whole, one in zip(wholes, fields, strict=True):
@@ -111,8 +111,9 @@ class FileCases:
         return cases_of(self.times[list(indices)], observed, {self.name: read, **beside})
 
     def _fields(self, path: Path) -> list[Tensor]:
-        """Of one forecast file the frames (t, h, w), the rates (lead, m, h, w), if any file has
-        them the probabilities (lead, k, h, w), and if all have them the members (lead, n, h, w).
+        """Read from a forecast file the frames (t, h, w), the rates (lead, m, h, w), if any file
+        has them the probabilities (lead, k, h, w), and if all have them the members (lead, n, h,
+        w).
         """
         forecast = self._turned(path, open_forecast(path))
         rates = torch.from_numpy(np.ascontiguousarray(forecast[RATE].values))
@@ -123,8 +124,8 @@ class FileCases:
         return [self._frames(forecast), rates, *chances, *members]
 
     def _turned(self, path: Path, forecast: xr.Dataset) -> xr.Dataset:
-        """A forecast in the order of the observed rows and columns; what is remarkable about
-        its grid is noted once.
+        """Return a forecast in the order of the observed rows and columns; add a remark on its grid
+        once.
         """
         forecast, remark = onto_grid(path, forecast, self.observed_grid)
         if remark and remark not in self.remarks:
@@ -132,8 +133,8 @@ class FileCases:
         return forecast
 
     def _frames(self, forecast: xr.Dataset) -> Tensor:
-        """The frames up to the reference time and those of the valid times, (t, h, w), NaN
-        where one is absent.
+        """Return the frames up to the reference time and those of the valid times, (t, h, w), NaN
+        if missing.
         """
         ticks = self._ticks(forecast)
         assert ticks is not None
@@ -144,8 +145,8 @@ class FileCases:
         return torch.from_numpy(frames)
 
     def _ticks(self, forecast: xr.Dataset) -> NDArray[np.int64] | None:
-        """Where these frames stand on the clock of the observations; None if some lie beyond
-        it, or between its ticks.
+        """Return the places of these frames on the clock of the observations; None if some are
+        beyond it, or between its ticks.
         """
         reference = forecast["forecast_reference_time"].values
         past = reference - self.rates.timestep * np.arange(self.input_steps)[::-1]
@@ -155,7 +156,7 @@ class FileCases:
         return ticks if found else None
 
     def _lacks_input(self, ticks: NDArray[np.int64]) -> bool:
-        """Whether baselines lack their newest frame, or more others than they may."""
+        """Whether the newest input frame of baselines is missing, or more others than allowed."""
         missing = self.clock.missing[ticks[: self.input_steps]]
         return bool(self.input_steps and (missing[-1] or missing.sum() > self.allowed))
 
@@ -163,8 +164,8 @@ class FileCases:
 def open_file_cases(
     config: EvaluateConfig, path: str, data: RadarConfig, name: str = ""
 ) -> FileCases:
-    """Open the cases of the forecast files that a path means, which are called `name`, or else by
-    the method that made them.
+    """Open the cases of the forecast files in a path, named `name`, or else after the method that
+    made them.
     """
     paths = find_forecasts(path)
     heads, times = list[xr.Dataset](), list[Any]()
@@ -174,13 +175,13 @@ def open_file_cases(
     first, name = heads[0], name or name_of(heads)
     if name in config.baseline:
         raise ConfigError(
-            f"baseline: {path} was made by {name} itself; leave it out of the baselines."
+            f"baseline: {path} was already made by {name}; leave it out of the baselines."
         )
     moving = names_where("follows_rain", config.baseline)
     if config.input_steps is None and moving:
         raise ConfigError(
-            f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, as"
-            " input_steps=5."
+            f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, for"
+            " example input_steps=5."
         )
     input_steps = (config.input_steps or 1) if config.baseline else 0
     before = (first["time"].values[0] - first["forecast_reference_time"].values) * max(
@@ -204,8 +205,8 @@ def open_file_cases(
 
 
 def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
-    """A forecast without the values of its rates, probabilities and members, for their shapes only;
-    with the place of the first forecast if that is the same, so that many take no more memory than
+    """Return a forecast whose rates, probabilities and members have a shape but no values. If its
+    place is that of the first forecast, it is shared, so many forecasts need as little memory as
     one.
     """
     fields = [name for name in (RATE, PROBABILITY, MEMBER_RATE) if name in forecast]
@@ -222,19 +223,20 @@ def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
 def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:
     if not np.array_equal(forecast["lead_time"], first["lead_time"]):
         raise DataError(
-            f"{path}: other lead times than in the first forecast file; score them apart."
+            f"{path}: lead times differ from the first forecast file; score them separately."
         )
     if forecast[RATE].shape[:-2] != first[RATE].shape[:-2]:
         raise DataError(
-            f"{path}: another number of members than in the first forecast file; score them apart."
+            f"{path}: the number of members differs from the first forecast file; score them"
+            " separately."
         )
 
 
 def _refuse_twice(paths: Sequence[Path], times: NDArray[np.datetime64]) -> None:
-    """Errors: DataError where two files forecast from the same time."""
+    """Errors: DataError if two files forecast from the same time."""
     first: dict[str, Path] = {}
     for path, time in zip(paths, times.astype("datetime64[s]").astype(str), strict=True):
         if first.setdefault(time, path) != path:
             raise DataError(
-                f"{path}: forecasts from {time} UTC, as {first[time]} does; score them apart."
+                f"{path}: forecasts from {time} UTC, like {first[time]}; score them separately."
             )

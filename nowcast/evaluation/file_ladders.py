@@ -1,4 +1,4 @@
-"""What forecasts that are scored together have in common, and what only some of them have."""
+"""What forecasts scored together have in common, and what only some of them have."""
 
 import logging
 from collections import Counter
@@ -18,31 +18,31 @@ from nowcast.probability.options import RATE_BY
 log = logging.getLogger(__name__)
 
 CHAIN = "chain"
-"""What forecasts by several methods are called, each made by the first of a chain that could."""
+"""The name of forecasts by mixed methods: each is made by the first usable method of a list."""
 
 Ladder = tuple[float, ...]
 
 
 def name_of(forecasts: Sequence[xr.Dataset]) -> str:
-    """Return the method that made all forecasts; CHAIN if there are several, which are logged."""
+    """Return the method that made all forecasts; CHAIN for mixed methods, which are logged."""
     made_by = Counter(printable(str(one.attrs.get("method", MODEL))) for one in forecasts)
     if len(made_by) == 1:
         return next(iter(made_by))
     parts = ", ".join(f"{count} by {method}" for method, count in made_by.most_common())
-    log.info("%d forecasts, scored together as %s: %s", made_by.total(), CHAIN, parts)
+    log.info(
+        "%d forecasts by mixed methods, scored together as %s: %s", made_by.total(), CHAIN, parts
+    )
     return CHAIN
 
 
 def rates_by(forecasts: Sequence[xr.Dataset]) -> Counter[str]:
-    """Count the ways in which rates followed from probabilities, of the forecasts that say it."""
+    """Count the ways in which rates followed from probabilities, if a forecast says so."""
     said = (one.attrs.get(RATE_BY) for one in forecasts)
     return Counter(printable(str(rate)) for rate in said if rate is not None)
 
 
 def ladder_of(forecasts: Sequence[xr.Dataset]) -> Ladder:
-    """Return the thresholds in mm/h at which most forecasts have probabilities; none if none has
-    any.
-    """
+    """Return the thresholds in mm/h of most forecasts with probabilities; () if none has any."""
     ladders = Counter(filter(None, map(_thresholds, forecasts)))
     return ladders.most_common(1)[0][0] if ladders else ()
 
@@ -65,15 +65,15 @@ def differences(forecasts: Sequence[xr.Dataset]) -> list[str]:
     having = sum(members_count(one) > 0 for one in forecasts)
     if having and not members_in(forecasts):
         remarks.append(
-            f"members were not scored: {having} of {len(forecasts)} forecasts have some, and not"
-            " all as many"
+            f"members were not scored: {having} of {len(forecasts)} forecasts have some, but not"
+            " all have the same number"
         )
     return remarks
 
 
 def members_in(forecasts: Sequence[xr.Dataset]) -> int:
-    """Return how many members drawn from probabilities each of the forecasts has; 0 if not all have
-    as many.
+    """Return the number of members drawn from probabilities in each forecast; 0 if not all have the
+    same number.
     """
     counts = {members_count(one) for one in forecasts}
     return counts.pop() if len(counts) == 1 else 0
@@ -85,7 +85,7 @@ def members_count(forecast: xr.Dataset) -> int:
 
 
 def conversions(forecasts: Sequence[xr.Dataset]) -> list[str]:
-    """Return, in a sentence, what other programs' rates were made from; nothing for our own."""
+    """Return, in a sentence, what other programs' rates were computed from; [] for our own."""
     said = (one.attrs.get("converted_from") for one in forecasts)
     sources = sorted({printable(str(one)) for one in said if one is not None})
     return [f"rates were made from {', '.join(sources)}"] if sources else []
@@ -102,5 +102,5 @@ def probabilities_at(ladder: Ladder, forecast: xr.Dataset) -> Tensor:
 
 
 def _thresholds(forecast: xr.Dataset) -> Ladder:
-    """The thresholds of its probabilities; none if it has none."""
+    """Return the thresholds of the probabilities; () if there are none."""
     return tuple(forecast[THRESHOLD].values.tolist()) if PROBABILITY in forecast else ()

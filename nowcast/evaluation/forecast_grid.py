@@ -1,5 +1,5 @@
-"""Whether a forecast file lies on the grid of the observations, and in the same order of rows
-and columns.
+"""Check that a forecast file has the grid of the observations, and put its rows and columns into
+the same order.
 """
 
 from pathlib import Path
@@ -14,10 +14,10 @@ _ORDERS = ((), ("y",), ("x",), ("y", "x"))
 
 
 def onto_grid(path: Path, forecast: xr.Dataset, grid: xr.Dataset) -> tuple[xr.Dataset, str]:
-    """The forecast with its rows and columns in the order of the observations, and a remark where
-    it was turned, or nobody can tell.
+    """Return the forecast with rows and columns in the order of the observations, and a remark if
+    it was flipped or its order is unknown.
 
-    Errors: DataError where its grid is another.
+    Errors: DataError if its grid differs.
     """
     for axes in _ORDERS:
         turned = forecast.isel({axis: slice(None, None, -1) for axis in axes})
@@ -34,14 +34,14 @@ def _remark(turned: tuple[str, ...], forecast: xr.Dataset, grid: xr.Dataset) -> 
     if turned:
         which = " and ".join({"y": "rows", "x": "columns"}[axis] for axis in turned)
         return (
-            f"forecast files have their {which} in the other order than the observations, and were"
-            " turned"
+            f"forecast files have their {which} in the opposite order of the observations, and were"
+            " flipped"
         )
     shared = set(forecast.coords) & set(grid.coords)
     if {LATITUDE, LONGITUDE} <= shared or {"y", "x"} <= shared:
         return ""
     return (
-        "forecast files and observations do not both say where their pixels lie (x and y, or"
-        " latitude and longitude): scored pixel by pixel in the order of the files, right only if"
-        " that is the same"
+        "forecast files and observations do not both give the place of their pixels (x and y, or"
+        " latitude and longitude): scored pixel by pixel in the order of the files, which is right"
+        " only if their order is the same"
     )

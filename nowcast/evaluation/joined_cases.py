@@ -1,4 +1,4 @@
-"""Cases of several sources: those reference times and lead times that all have."""
+"""Cases of several sources, with the reference times and lead times that all of them have."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class JoinedCases:
     """The cases that all parts have, with the forecasts of all.
 
-    What was observed is read from the first part. Baselines may come with any part; in the order of
+    Observations are read from the first part. Baselines may come with any part; in the order of
     forecasts they follow the names of the parts.
 
     Errors: DataError if no reference time, or no lead time, is in all parts.
@@ -49,7 +49,7 @@ class JoinedCases:
         ]
 
     def read(self, indices: Sequence[int]) -> Cases:
-        """These cases, with the forecasts of all parts at the lead times that are scored."""
+        """Read these cases, with the forecasts of all parts at the lead times to score."""
         read = {name: self._of_part(name, self.times[list(indices)]) for name in self.parts}
         first = next(iter(read.values()))
         forecasts = {name: rates for one in read.values() for name, rates in one.forecasts.items()}
@@ -88,7 +88,7 @@ class JoinedCases:
 
 
 def _common(several: Sequence[NDArray]) -> NDArray:  # type: ignore[type-arg]
-    """What is in all of them, rising."""
+    """Return the values that are in all of them, rising."""
     return reduce(np.intersect1d, several)
 
 
@@ -115,11 +115,13 @@ def _refuse_nothing(
         )
     if not leads.size:
         spans = [f"{name} {_in_words(one.lead_minutes)}" for name, one in parts.items()]
-        raise DataError(f"no lead time is in all forecasts: {', '.join(spans)}; score them apart.")
+        raise DataError(
+            f"no lead time is in all forecasts: {', '.join(spans)}; score them separately."
+        )
 
 
 def _times_left_out(parts: Mapping[str, Source], common: NDArray[np.datetime64]) -> list[str]:
-    """Remarks on the reference times that only some parts have."""
+    """Return remarks on the reference times that only some parts have."""
     every = reduce(np.union1d, [one.times for one in parts.values()])
     remarks = []
     for name, one in parts.items():
@@ -130,20 +132,20 @@ def _times_left_out(parts: Mapping[str, Source], common: NDArray[np.datetime64])
                 f" first {show(lacking[0])} UTC"
             )
     if remarks:
-        remarks.append(f"the {common.size} cases that all forecasts have were scored")
+        remarks.append(f"only the {common.size} cases that all forecasts have were scored")
     return remarks
 
 
 def _leads_left_out(
     leads: Mapping[str, NDArray[np.float64]], common: NDArray[np.float64]
 ) -> list[str]:
-    """A remark on the lead times, if some parts have others too."""
+    """Return a remark on the lead times, if some parts have more than the common ones."""
     if all(one.size == common.size for one in leads.values()):
         return []
     spans = ", ".join(f"{name} {_in_words(one.tolist())}" for name, one in leads.items())
     return [
-        f"the lead times that all forecasts have were scored, {_in_words(common.tolist())}; they"
-        f" have: {spans}"
+        f"only the lead times that all forecasts have were scored, {_in_words(common.tolist())};"
+        f" available: {spans}"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which pixels are scored: all, those of a box of degrees, or those of a mask."""
+"""The pixels to score: all, those of a box of degrees, or those of a mask."""
 
 from contextlib import closing
 
@@ -17,9 +17,9 @@ from nowcast.radar.series.fields import open_field
 
 
 def region_of(config: EvaluateConfig, grid: xr.Dataset | None) -> Tensor | None:
-    """(h, w) bool; None where all pixels are scored.
+    """Return (h, w) bool; None if all pixels are scored.
 
-    Errors: ConfigError where frames have no place, DataError where no pixel is left; as in_box,
+    Errors: ConfigError if frames have no place, DataError if no pixel is left; as in_box,
     open_field.
     """
     if config.region is None and config.mask is None:
@@ -40,7 +40,7 @@ def _in_mask(config: EvaluateConfig, grid: xr.Dataset) -> NDArray[np.bool_]:
     with closing(open_field(path, variable, grid)) as field:
         if field.times is not None:
             raise DataError(
-                f"{path}: {variable!r} changes with time, and a mask does not; give one without"
+                f"{path}: {variable!r} changes with time, but a mask must not; give one without"
                 " time."
             )
         values = field.read(0, 1)[0]

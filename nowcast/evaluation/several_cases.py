@@ -1,4 +1,4 @@
-"""Cases of several models that forecast as one."""
+"""Cases of several models combined into one forecast."""
 
 import logging
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ class SeveralCases:
     """The cases that all parts have, forecast by the models of all together; see
     `nowcast.forecast.pooling`.
 
-    What was observed, and the baselines, come with the first part.
+    Observations and baselines come from the first part.
 
     Args:
-        parts: one for each model, all called `name`.
+        parts: one for each model, all named `name`.
         checkpoints: their paths.
         name: of the forecast.
         config: says how rates follow from probabilities, and whether members are drawn.
@@ -52,8 +52,8 @@ class SeveralCases:
         )
         if not self.times.size:
             raise DataError(
-                f"no reference time is one of all models of {name}, which see different numbers of"
-                " frames; give a longer period."
+                f"no reference time is in the cases of all models of {name}, which need different"
+                " numbers of frames; give a longer period."
             )
         shared = [one for one in first.remarks if all(one in part.remarks for part in parts)]
         self.remarks = shared + [
@@ -64,11 +64,11 @@ class SeveralCases:
         ]
         lost = max(part.times.size for part in self.parts) - self.times.size
         if lost:
-            self.remarks.append(f"{lost} cases left out, which not all models of {name} have")
+            self.remarks.append(f"{lost} cases left out: not all models of {name} have them")
             log.warning("%s", self.remarks[-1])
 
     def read(self, indices: Sequence[int]) -> Cases:
-        """These cases, forecast by all models together."""
+        """Read these cases, forecast by all models together."""
         times = self.times[list(indices)]
         first, parts = None, list[Part]()
         for part, model in zip(self.parts, self.models, strict=True):
@@ -91,10 +91,10 @@ class SeveralCases:
         )
 
     def _part(self, cases: Cases, model: ModelPredictor) -> Part:
-        """What a model forecasts of its region."""
+        """Return the forecast of a model on its region."""
 
         def within(field: Tensor) -> Tensor:
-            # a copy, which does not keep the rest of the grid
+            # a copy does not keep the rest of the grid in memory
             return field if model.region is None else field[(..., *model.region)].clone()
 
         known = cases.probabilities.get(self.name)
@@ -105,7 +105,7 @@ class SeveralCases:
         return Part(forecast, model.forecaster.calibration, model.region)
 
     def _past(self, times: NDArray[np.datetime64]) -> Tensor:
-        """The rain (b, t, h, w) of the first part up to these times, in mm/h."""
+        """Return the rain (b, t, h, w) of the first part up to these times, in mm/h."""
         first = self.parts[0]
         return first.past(_places(first, times))[:, :, 0]
 
@@ -117,7 +117,7 @@ def _model(part: WindowCases, name: str) -> ModelPredictor:
 
 
 def _places(part: WindowCases, times: NDArray[np.datetime64]) -> list[int]:
-    """The numbers of the cases of a part with these times."""
+    """Return the indices of the cases of a part with these times."""
     order = np.argsort(part.times)
     places: list[int] = order[np.searchsorted(part.times, times, sorter=order)].tolist()
     return places

@@ -1,5 +1,5 @@
-"""The cases that a configuration names: of trained models, of forecast files, of baselines; of
-several of them the cases that all have.
+"""The cases that a configuration names: of trained models, forecast files or baselines. Several of
+these are joined to the cases that all have.
 """
 
 import copy
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def open_source(config: EvaluateConfig, precision: Precision) -> Source:
-    """The cases that the configuration names. Errors: as all that it opens."""
+    """Return the cases that the configuration names. Errors: as all that it opens."""
     files = _open_files(config)
     if not config.checkpoints:
         if files:
@@ -46,7 +46,7 @@ def open_source(config: EvaluateConfig, precision: Precision) -> Source:
     if same:
         raise ConfigError(
             f"forecasts: were made by {', '.join(same)}, and another forecast has this name; give"
-            " each its own, as forecasts={theirs: …}."
+            " each its own name, as forecasts={theirs: …}."
         )
     return _joined(models | files)
 
@@ -56,7 +56,7 @@ def refuse_without_members(source: Source) -> None:
     forecasts = source.read([0]).forecasts if len(source.times) else ()
     if forecasts and not any(name.endswith(WITH_MEMBERS) for name in forecasts):
         raise ConfigError(
-            "ensemble: members are drawn from probabilities, and no forecast gives any; leave it"
+            "ensemble: members are drawn from probabilities, but no forecast gives any; leave it"
             " out, or add baseline=lagrangian_probability."
         )
 
@@ -66,7 +66,7 @@ def _joined(parts: Mapping[str, Source]) -> Source:
 
 
 def _open_files(config: EvaluateConfig) -> dict[str, Source]:
-    """The forecast files by name; the baselines come with the first, unless a model is scored."""
+    """Open the forecast files by name; baselines come with the first, unless a model is scored."""
     opened: dict[str, Source] = {}
     for name, path in config.folders.items():
         baseline = [] if opened or config.checkpoints else config.baseline
@@ -79,7 +79,7 @@ def _open_files(config: EvaluateConfig) -> dict[str, Source]:
 def _open_models(
     config: EvaluateConfig, precision: Precision, times: Times | None
 ) -> dict[str, Source]:
-    """The models by name, at these reference times if given; the baselines come with the first."""
+    """Open the models by name, at these reference times if any; baselines come with the first."""
     if times is not None and not times.size:
         raise DataError("there is no case to score; give other forecast files.")
     of_files = {} if times is None else {"period": [str(times[0]), str(times[-1])]}
@@ -111,24 +111,24 @@ def _open_models(
 def _open_made(
     config: EvaluateConfig, precision: Precision, name: str, times: Times | None
 ) -> WindowCases:
-    """Cases that a model of this name, or baselines, forecast now."""
+    """Open cases that a model of this name, or baselines, forecast during the evaluation."""
     if isinstance(config.data, MovingMnistConfig):
         return open_digit_cases(config, config.data, precision, name)
     return open_radar_cases(config, require_radar(config.data), precision, name, times)
 
 
 def _with_cuts(config: EvaluateConfig, cases: WindowCases | SeveralCases) -> Source:
-    """The cases with their baselines once more, if their cuts are to be fitted."""
+    """Add the baselines with fitted cuts to the cases, if cuts are to be fitted."""
     if not config.fit_cuts or isinstance(config.data, MovingMnistConfig):
         return cases
     return with_fitted_cuts(config, require_radar(config.data), cases)
 
 
 def _input_paths(config: EvaluateConfig, checkpoints: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Of each checkpoint the paths of the fields that its model sees; one model is given all of
-    them.
+    """Return for each checkpoint the paths of the fields that its model sees; a single model is
+    given all paths.
 
-    Errors: ConfigError for a field that none sees.
+    Errors: ConfigError for a field that no model sees.
     """
     paths = config.input_paths
     if not paths or len(checkpoints) == 1:
@@ -144,11 +144,13 @@ def _input_paths(config: EvaluateConfig, checkpoints: Sequence[str]) -> dict[str
 def _lead_steps(
     config: EvaluateConfig, models: Mapping[str, Sequence[str]]
 ) -> dict[str, int | None]:
-    """Of each checkpoint the lead steps to ask its model for. Next to a model for any grid another
-    one that has enough is asked for all it has; the common ones are scored. A model for any grid
-    that forecasts as one with others is asked for as many as they have.
+    """Return for each checkpoint the lead steps to request from its model.
 
-    Errors: ConfigError if models that forecast as one do not go together.
+    Next to a model for any grid, another model with enough lead steps gives all of its own, and the
+    common ones are scored. A model for any grid that is combined with others gives as many as they
+    have.
+
+    Errors: ConfigError if models that are combined do not match.
     """
     asked, checkpoints = config.lead_steps, [one for several in models.values() for one in several]
     steps: dict[str, int | None] = dict.fromkeys(checkpoints, asked)
@@ -171,8 +173,8 @@ def _lead_steps(
 
 
 def _refuse_other_sequences(models: Mapping[str, Source]) -> None:
-    """Errors: ConfigError if models see or forecast other numbers of frames of digits, whose
-    sequences are made to measure.
+    """Errors: ConfigError if models see or forecast different numbers of frames of digits, because
+    their sequences are generated for one number.
     """
     steps = {
         name: (one.windows.input_steps, one.windows.lead_steps)
@@ -183,12 +185,12 @@ def _refuse_other_sequences(models: Mapping[str, Source]) -> None:
         said = ", ".join(f"{name} {past} and {ahead}" for name, (past, ahead) in steps.items())
         raise ConfigError(
             "checkpoint: models are compared on the same sequences of digits, so they need the same"
-            f" input_steps and lead_steps, not {said}; score them apart."
+            f" input_steps and lead_steps, not {said}; score them separately."
         )
 
 
 def _with(config: EvaluateConfig, **changes: Any) -> EvaluateConfig:
-    """The configuration of a part: checked already, as part of the whole."""
+    """Return the configuration of a part, without checking it again."""
     own = copy.copy(config)
     for key, value in changes.items():
         setattr(own, key, value)

@@ -1,4 +1,4 @@
-"""Cases of the validation days, forecast by the baselines, to fit their cuts on."""
+"""Cases of the validation days, forecast by the baselines, to fit their cuts."""
 
 import logging
 
@@ -28,10 +28,10 @@ log = logging.getLogger(__name__)
 def with_fitted_cuts(
     config: EvaluateConfig, data: RadarConfig, scored: WindowCases | SeveralCases
 ) -> CutCases:
-    """Return the cases with each baseline once more, its rates by cuts fitted on `data.validation`
-    and on the pixels that are scored.
+    """Return the cases with a copy of each baseline whose rates are made with cuts, fitted on
+    `data.validation` and on the pixels to score.
 
-    Errors: ConfigError if these days are not given or overlap those that are scored; as all that it
+    Errors: ConfigError if these days are not given or overlap the scored ones; as all that it
     opens.
     """
     days = _validation_days(data, scored_period(config, data), scored)
@@ -48,8 +48,8 @@ def _validation_days(
 ) -> Period:
     if data.validation is None:
         raise ConfigError(
-            "data.validation: fit_cuts=true fits cuts on these days; give the first and the last,"
-            " as [2018-05-16, 2018-05-16]."
+            "data.validation: fit_cuts=true fits cuts on these days; give the first and the last"
+            " day, for example [2018-05-16, 2018-05-16]."
         )
     days = parse_period("data.validation", data.validation)
     last = np.timedelta64(round(scored.lead_minutes[-1] * 60), "s")
@@ -60,7 +60,7 @@ def _validation_days(
 def _open(
     config: EvaluateConfig, data: RadarConfig, days: Period, scored: WindowCases | SeveralCases
 ) -> WindowCases:
-    """Cases whose frames all lie in these days."""
+    """Open cases whose frames are all in these days."""
     input_steps, lead_steps = scored.windows.input_steps, len(scored.lead_minutes)
     grid = open_radar(data, days)
     rates = pack_radar(data, grid, days)

@@ -1,5 +1,5 @@
-"""Cases made here and now: the windows of a series or of moving digits, forecast by a model and
-by baselines.
+"""Cases that are forecast during the evaluation: windows of a series or of moving digits, forecast
+by a model and by baselines.
 """
 
 import logging
@@ -54,8 +54,8 @@ log = logging.getLogger(__name__)
 
 
 class WindowCases:
-    """Cases made here and now: windows of a series, those of `picks`, forecast by each of
-    `predictors`.
+    """Cases that are forecast during the evaluation: the windows `picks` of a series, forecast by
+    each of `predictors`.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class WindowCases:
         self.times = np.array([self._time(pick) for pick in self.picks], dtype="datetime64[ns]")
 
     def past(self, indices: Sequence[int]) -> Tensor:
-        """The raw frames (b, t, 1 + k, h, w) that these cases are forecast from."""
+        """Return the raw frames (b, t, 1 + k, h, w) that these cases are forecast from."""
         return self._sequence(indices)[:, : self.windows.input_steps]
 
     def _sequence(self, indices: Sequence[int]) -> Tensor:
@@ -91,7 +91,7 @@ class WindowCases:
         return torch.stack(picked).to(self.device)
 
     def read(self, indices: Sequence[int]) -> Cases:
-        """These cases, forecast."""
+        """Forecast these cases."""
         steps, sequence = self.windows.input_steps, self._sequence(indices)
         past, observed = sequence[:, :steps], sequence[:, steps:, 0]
         forecasts: dict[str, Tensor | Forecast] = {}
@@ -106,14 +106,14 @@ class WindowCases:
         return cases_of(self.times[list(indices)], observed, forecasts)
 
     def _with_members(self, made: Tensor | Forecast, seen: Tensor) -> Tensor | Forecast:
-        """What was forecast from a raw window (b, t, 1 + k, h, w), with members if asked for."""
+        """Add members, if requested, to a forecast from a raw window (b, t, 1 + k, h, w)."""
         if self.ensemble is None or not isinstance(made, Forecast):
             return made
         steps = self.windows.input_steps
         return with_members(made, seen[:, :steps, 0], self.ensemble, self.seed)
 
     def _missing(self, indices: Sequence[int], steps: int) -> Tensor:
-        """The input frames that are missing or taken away, (b, steps)."""
+        """Return which input frames are missing or removed, (b, steps)."""
         missing = frames_taken_away(
             [self._seed(index) for index in indices], steps, self.drop_frames
         )
@@ -137,10 +137,10 @@ class WindowCases:
 
 @dataclass
 class ModelPredictor:
-    """A trained model on its device, in tiles where the whole grid does not fit into memory.
+    """A trained model on its device, in tiles if the whole grid does not fit into memory.
 
-    turn: of the frames for the model, and of its forecast back.
-    region: that the model was trained on; None of the whole grid.
+    turn: turns the frames for the model, and its forecast back.
+    region: the region the model was trained on; None for the whole grid.
     """
 
     forecaster: Forecaster
@@ -150,7 +150,7 @@ class ModelPredictor:
     _tiling: Tiling | None = None
 
     def __call__(self, past: Tensor) -> Forecast:
-        """The past (b, t, 1 + k, h, w) → its forecast, NaN outside of the region of the model."""
+        """The past (b, t, 1 + k, h, w) → its forecast, NaN outside the region of the model."""
         size = (int(past.shape[-2]), int(past.shape[-1]))
         return pooled([self.part(past)], size)
 
@@ -173,8 +173,8 @@ class ModelPredictor:
 
 
 def frames_taken_away(seeds: Sequence[int], steps: int, count: int) -> Tensor:
-    """Which `count` of `steps` input frames a case loses, (b, steps), never the newest: by its
-    seed the same ones in every run.
+    """Return which `count` of `steps` input frames are removed from a case, (b, steps), never the
+    newest. They depend only on its seed, so they are the same in every run.
     """
     missing = torch.zeros(len(seeds), steps, dtype=torch.bool)
     for row, seed in zip(missing, seeds, strict=True):
@@ -190,8 +190,8 @@ def open_digit_cases(
     if strangers:
         others = [name for name, record in RECORDS.items() if not record.is_for_radar]
         raise ConfigError(
-            f"baseline: {', '.join(sorted(strangers))} is for radar; choose {' or '.join(others)}"
-            " beside digits."
+            f"baseline: {', '.join(sorted(strangers))} is for radar; with digits choose"
+            f" {' or '.join(others)}."
         )
     forecaster, checkpoint = open_forecaster(config.checkpoint, precision, config.rate)
     refuse_too_many_missing("drop_frames", config.drop_frames, forecaster.input_steps)
@@ -229,7 +229,7 @@ def open_radar_cases(
 
     Args:
         name: of the model.
-        times: the reference times that are wanted; None for every `stride`-th.
+        times: the reference times to score; None for every `stride`-th.
     """
     period = scored_period(config, data)
     opened = (
@@ -242,7 +242,7 @@ def open_radar_cases(
     minutes = float(grid.attrs["timestep_minutes"])
     if not np.isfinite(minutes):
         raise DataError(
-            f"{data.path}: holds a single frame, and the spacing of one is not known; give more"
+            f"{data.path}: holds a single frame, so the spacing of frames is unknown; give more"
             " files."
         )
     if opened:
@@ -314,7 +314,7 @@ def open_radar_cases(
 
 
 def _region_of(checkpoint: Checkpoint, grid: xr.Dataset, where: str) -> Region | None:
-    """The region that a model was trained on; None of the whole grid. Errors: as `find_region`."""
+    """Return the region of a model, None for the whole grid. Errors: as `find_region`."""
     stored = checkpoint.get("region")
     return None if stored is None else find_region(stored, grid, where)
 
@@ -326,8 +326,8 @@ def set_to_grid(
     lead_steps: int | None,
     name: str,
 ) -> Forecaster:
-    """Return the forecaster of a checkpoint for a grid: of a model for any grid, set to its pixel
-    size and time step. `name` is what messages call the checkpoint.
+    """Return the forecaster of a checkpoint for a grid: a model for any grid is adapted to its
+    pixel size and time step. `name` stands for the checkpoint in messages.
 
     Errors: ConfigError if it cannot forecast so many steps.
     """
@@ -342,7 +342,7 @@ def set_to_grid(
 def open_baselines(
     config: EvaluateConfig, data: RadarConfig, grid: xr.Dataset, input_steps: int, lead_steps: int
 ) -> dict[str, Predictor]:
-    """The baselines of the configuration for the frames of a grid, by name."""
+    """Open the baselines of the configuration for the frames of a grid, by name."""
     return {
         name: open_baseline(
             name, grid, data,
@@ -355,8 +355,8 @@ def open_baselines(
 
 
 def _reach(period: Period, grid: xr.Dataset, input_steps: int, lead_steps: int) -> Period:
-    """The frames of all cases of a period, which are those whose forecast reference time lies in
-    it: so no case is lost between two periods, and their counts add up to those of both.
+    """Return the span of the frames of all cases of a period. A case belongs to the period of its
+    forecast reference time, so none is lost between two periods, and their counts add up.
     """
     timestep = np.timedelta64(round(grid.attrs["timestep_minutes"] * 60), "s")
     return Period(period.start - timestep * (input_steps - 1), period.end + timestep * lead_steps)
@@ -370,12 +370,12 @@ def choose_starts(
     lead_steps: int,
     wanted: Times | None = None,
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Where the cases start whose reference time lies in the period, every `stride`-th timestep
-    from its start on, or those that are wanted; and remarks.
+    """Return where the cases start, and remarks. These are the cases with a reference time in the
+    period, every `stride`-th timestep from its start, or the wanted ones.
 
-    A case lies between the first frame and the last. An input frame that is missing leaves it out
-    unless `may_miss` allows that; an observed one costs its pixels. Errors: DataError without a
-    case.
+    A case lies between the first and the last frame. A missing input frame excludes it unless
+    `may_miss` allows that; a missing observed frame only loses its pixels. Errors: DataError
+    without a case.
     """
     clock, steps, allowed = clock_of(rates), input_steps + lead_steps, may_miss(config, input_steps)
     everywhere = Period(rates.times[0], rates.times[-1]) if rates.times.size else period
@@ -417,7 +417,7 @@ def _refuse_other_kind(checkpoint: str, trained_on: str, path: str, *, on_digits
     if (trained_on == "moving_mnist") != on_digits:
         kind, given = ("radar", "moving_mnist") if on_digits else ("moving_mnist", path)
         raise ConfigError(
-            f"data: the model of {checkpoint} was trained on {kind}, and {given} is something else."
+            f"data: the model of {checkpoint} was trained on {kind}, but {given} is something else."
         )
 
 
@@ -433,7 +433,7 @@ def scored_period(config: EvaluateConfig, data: RadarConfig) -> Period:
 
 
 def _warn_of_known_days(period: Period, checkpoint: Checkpoint) -> None:
-    """Scores over days that the model has seen tell nothing of days that it has not."""
+    """Warn if the model has seen the days: its scores there say nothing about new days."""
     trained_on = checkpoint["config"]["data"]
     of_splits = [(split, trained_on.get(split)) for split in ("train", "validation")]
     of_radars = [("train", days) for days in checkpoint.get("known_days", [])]
@@ -443,7 +443,7 @@ def _warn_of_known_days(period: Period, checkpoint: Checkpoint) -> None:
         known = parse_period(f"data.{split}", days)
         if period.start <= known.end and known.start <= period.end:
             log.warning(
-                "the period %s overlaps the %s days of this model (%s): its scores will flatter it",
+                "the period %s overlaps the %s days of this model (%s): its scores are too good",
                 period,
                 split,
                 known,

@@ -1,7 +1,8 @@
-"""Forecasts: made from past rates by a model or a baseline, written as CF files, read back.
+"""Make forecasts from past rates with a model or a baseline, write them as CF files, read them.
 
-What needs torch is not imported here: `from nowcast.forecast.forecaster import Forecaster`, `from
-nowcast.forecast.baselines.building import build_baseline`."""
+Modules that need torch are not imported here. Import them directly: `from
+nowcast.forecast.forecaster import Forecaster`, `from nowcast.forecast.baselines.building import
+build_baseline`."""
 
 from typing import TYPE_CHECKING
 
@@ -33,21 +34,21 @@ FACE = {
     "file_members": "members drawn from probabilities in a forecast file",
     "members": "members drawn from probabilities",
     "file_accumulation": "sums in a forecast file",
-    "accumulating": "the sums of a forecast, as arrays",
+    "accumulating": "sums of a forecast, as arrays",
     "scene_forecast": "the forecast of a scene, as arrays",
     "forecaster": "forecasts by a trained model",
     "pooling": "one forecast of several models",
     "regional": "the forecast of a region",
     "any_grid": "a model for any grid, set to the data at hand",
-    "streaming": "forecasts of one window after the other",
+    "streaming": "forecasts of successive windows",
     "tiling": "forecasts of large grids in tiles",
     "memory": "how much memory a forecast may take",
     "gaps": "missing input frames filled",
     "plausibility": "whether a forecast may be published",
-    "exported": "an exported model, read and computed",
-    "exporting": "a model exported",
+    "exported": "an exported model: read it, run it",
+    "exporting": "export a model",
     "baselines.baseline": "what a baseline is",
     "baselines.building": "a baseline by its name",
     "baselines.library": "whether pysteps is installed, and what it needs",
 }
-"""The modules that other rooms may import, and what they give."""
+"""The modules that other packages may import, and what they provide."""

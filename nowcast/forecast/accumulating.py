@@ -1,4 +1,4 @@
-"""The sums of a forecast as arrays: what is written into a file."""
+"""Sums of a forecast as arrays, ready to be written into a file."""
 
 from collections.abc import Sequence
 
@@ -22,9 +22,9 @@ def accumulations_of(
 ) -> list[FileAccumulation]:
     """Return the sums of a forecast for windows of each length.
 
-    The sum is that of the expected rates; `nowcast.probability.accumulations` says why. Its
-    probabilities are the shares of members whose own sum is at or above each threshold; a forecast
-    without members has none.
+    The sum is taken over the expected rates; `nowcast.probability.accumulations` explains why. Its
+    probabilities are the fractions of members whose own sum is at or above each threshold; a
+    forecast without members has none.
 
     Args:
         forecast: rates in mm/h, with or without probabilities and members.
@@ -52,7 +52,7 @@ def accumulations_of(
 
 
 def _as_tensors(forecast: SceneForecast) -> Forecast:
-    """The forecast of one scene as that of a batch of one."""
+    """Return the forecast of one scene as a batch of one."""
     rates = torch.from_numpy(forecast.rates)
     known, members = forecast.probabilities, forecast.members
     return Forecast(

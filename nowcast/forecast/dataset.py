@@ -1,30 +1,27 @@
-"""The forecast file: CF-1.11 NetCDF that says what it holds, where, when, and what it was made
-from.
+"""The forecast file: CF-1.11 NetCDF with the forecast, its place, its times and its provenance.
 
-    precipitation_rate(time, y, x)     float32, mm h-1; missing (NaN) where the forecast knows
-    nothing;
-                                       (time, realization, y, x) of an ensemble: time comes first,
-                                       or CDO reads nothing
-    probability(time, threshold, y, x) probability of reaching each threshold, of methods that give
+    precipitation_rate(time, y, x)     float32, mm h-1; missing (NaN) without a forecast;
+                                       for an ensemble (time, realization, y, x): time comes first,
+                                       otherwise CDO reads nothing
+    probability(time, threshold, y, x) probability of reaching each threshold, if the method gives
                                        it: `file_probability`
     member_rate(time, realization, y, x)   members drawn from the probabilities, or the rates of
                                        several models: `file_members`
-    accumulation_30min(time, y, x)     mm, sums for each length that was asked for:
+    accumulation_30min(time, y, x)     mm, sums over windows of each requested length:
                                        `file_accumulation`
-    realization(realization)           number of the member, from 1 on
+    realization(realization)           number of the member, starting at 1
     time(time)                         valid time: minutes since 1970-01-01 00:00 UTC
     forecast_reference_time            time of the last observed frame, on the same clock
     lead_time(time)                    their difference in minutes, a plain number
-    x(x), y(y); latitude(y, x), longitude(y, x); crs        as far as the radar files say
+    x(x), y(y); latitude(y, x), longitude(y, x); crs        as far as the radar files give them
 
-The units of `lead_time` are spelled "minute": at "minutes" some versions of xarray decode a
-duration, others warn, others do neither. Spelled so, it is the same number of minutes in all of
-them.
+The unit of `lead_time` is spelled "minute" because xarray treats "minutes" differently from version
+to version: some decode a duration, some warn, some do neither. With "minute" all versions read the
+same number.
 
-All but the scalars lies in chunks with a checksum each (fletcher32, of the values: damage that
-changes none is none), and HDF5 keeps checksums of the attributes. The same forecast is the same
-file, byte for byte, but for the time in `history`, which is of one length, and the checksum over
-it.
+Everything but the scalars is stored in chunks, each with a checksum (fletcher32, over the values).
+HDF5 keeps checksums of the attributes. The same forecast gives the same file, byte for byte, except
+for the time in `history`, which has a fixed length, and the checksum over it.
 """
 
 import glob
@@ -82,15 +79,15 @@ from nowcast.version import __version__
 
 REFERENCE_TIME, LEAD_TIME = "forecast_reference_time", "lead_time"
 MODEL = "model"
-"""The method of a forecast that names none: a trained model."""
+"""The name of the method if the forecast gives none: a trained model."""
 _CLOCK = {"units": "minutes since 1970-01-01 00:00:00", "calendar": "standard", "dtype": "float64"}
-# xarray may leave out what is zero
+# xarray may leave out a zero time of day
 _SPELLED = (_CLOCK["units"], _CLOCK["units"].removesuffix(" 00:00:00"))
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NO_LEAP_SECONDS = {"units_metadata": "leap_seconds: none"}
-# a checksum of each chunk, which whoever reads it verifies; a scalar has none
+# every reader verifies this checksum of each chunk; scalars have no chunks
 _CHECKED = {"fletcher32": True}
-# what every build of CDO and GDAL can read
+# every build of CDO and GDAL can read this compression
 _COMPRESSED = {"zlib": True, "complevel": 4, "shuffle": True}
 _TEXTS = {
     "units",
@@ -102,18 +99,18 @@ _TEXTS = {
     "crs_wkt",
     "spatial_ref",
 }
-# the last is what netCDF4 makes of a damaged attribute
+# netCDF4 raises the last of these for a damaged attribute
 _UNREADABLE = (OSError, ValueError, RuntimeError, AttributeError)
 _TITLE, _SOURCE = "Precipitation forecast", "nowcast "
-_LAST = 2**27  # minutes since 1970, in the year 2225
-_AT_ONCE = 2**28  # bytes of a variable up to which it is read in one go
-_HEAD = 2**14  # bytes at the start of a file, among which its attributes are
+_LAST = 2**27  # largest plausible minutes since 1970, in the year 2225
+_AT_ONCE = 2**28  # variables up to this many bytes are read in one go
+_HEAD = 2**14  # bytes at the start of a file, which include its attributes
 _OURS = re.compile(
     rb"title\0.{1,24}%b.*source\0.{1,24}%b" % (_TITLE.encode(), _SOURCE.encode()), re.DOTALL
 )
 
 LATEST = "latest.nc"
-"""The name of what shows the newest of the forecasts beside it, once more."""
+"""The name under which the newest forecast is also published, next to the forecast files."""
 
 
 def build_forecast(
@@ -125,22 +122,22 @@ def build_forecast(
     probabilities: FileProbabilities | None = None,
     members: NDArray[np.float32] | None = None,
 ) -> xr.Dataset:
-    """Build the forecast dataset of rates on the grid that they were forecast from.
+    """Build the forecast dataset of rates on the grid of the input.
 
-    Its `time` is the valid time, `forecast_reference_time` that of the last observed frame,
-    `lead_time` the difference in minutes. The georeference is the grid's.
-
+    `time` is the valid time, `forecast_reference_time` the time of the last observed frame, and
+    `lead_time` their difference in minutes. The georeference is that of the grid.
     Args:
-        rates: (lead, y, x) in mm/h, or of an ensemble (lead, m, y, x); NaN = unknown.
+        rates: (lead, y, x) in mm/h, or (lead, m, y, x) for an ensemble; NaN = missing.
         grid: a canonical grid.
         forecast_reference_time: time of the last observed frame, in UTC.
         timestep: from one lead time to the next.
-        provenance: global attributes, as JSON unless text; among them `source` and `references`, by
-            which method and where that is published, if it is not a trained ConvLSTM.
-        probabilities: of the same times and pixels, if the method gives any; the dataset has them
-            in steps of 0.005, as a file has.
-        members: (lead, n, y, x) in mm/h, if any: drawn from the probabilities, or without these the
-            rates of each of several models.
+        provenance: global attributes; values that are not text are written as JSON. If the method
+            is not a trained ConvLSTM, `source` and `references` say what it is and where it was
+            published.
+        probabilities: for the same times and pixels, if the method gives any; they are rounded to
+            steps of 0.005, as in a file.
+        members: (lead, n, y, x) in mm/h, if any: drawn from the probabilities, or, without
+            probabilities, the rates of each of several models.
 
     Returns:
         `precipitation_rate` (time, y, x), or (time, realization, y, x), in mm h-1, CF-1.11; with
@@ -196,10 +193,10 @@ def build_forecast(
 
 
 def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
-    """Write a forecast file whole or not at all, compressed.
+    """Write a forecast file, complete or not at all, compressed.
 
     Args:
-        dataset: as `build_forecast` and `RadarForecaster.forecast` make it.
+        dataset: as made by `build_forecast` or `RadarForecaster.forecast`.
         path: of the NetCDF file.
 
     Returns:
@@ -219,29 +216,29 @@ def write_forecast(dataset: xr.Dataset, path: str | Path) -> None:
 
 
 def method_name(forecast: xr.Dataset) -> str:
-    """Return the method that a forecast names, or the model that comes with nowcast, or model."""
+    """Return the method that a forecast names, or the name of a pretrained model, or "model"."""
     checkpoint = forecast.attrs.get("checkpoint")
     return str(forecast.attrs.get("method", checkpoint if checkpoint in model_names() else MODEL))
 
 
 def open_forecast(path: str | Path) -> xr.Dataset:
-    """Read a forecast file whole into memory.
+    """Read a whole forecast file into memory.
 
     Args:
-        path: of a file that `nowcast predict` or `write_forecast` wrote, or of a forecast of
-            another program as CF or pysteps describe it: rates, amounts or reflectivity.
+        path: of a file that `nowcast predict` or `write_forecast` wrote, or of another program's
+            forecast that follows CF or pysteps: rates, amounts or reflectivity.
 
     Returns:
-        The forecast as it was built, `precipitation_rate` (time, y, x) or (time, realization, y, x)
+        The forecast as it was built: `precipitation_rate` (time, y, x) or (time, realization, y, x)
         in mm h-1; `probability` (time, threshold, y, x) and `member_rate` (time, realization, y,
-        x) if the file has them. Of another program, its attribute
-        `converted_from` says what the rates were made from.
+        x) if the file has them. In another program's forecast, the attribute `converted_from` says
+        which quantity the rates were computed from.
 
     Raises:
         MissingInputError: if there is no such file.
         InputOutputError: if the disk fails.
-        DataError: if it is damaged or no forecast.
-        DeviceError: if memory does not hold it.
+        DataError: if it is damaged or not a forecast.
+        DeviceError: if it does not fit into memory.
 
     Example:
         >>> open_forecast("forecasts/one.nc").sizes["time"]
@@ -257,15 +254,15 @@ def open_forecast(path: str | Path) -> xr.Dataset:
 
 
 def open_own_forecast(path: Path, *, pixels: bool = True) -> xr.Dataset:
-    """Read a forecast file as `open_forecast` does, but none that another program describes in its
-    own way; without `pixels` its attributes and times, which is fast.
+    """Read a forecast file like `open_forecast`, but only if it has the structure of a nowcast
+    forecast. Without `pixels` read only attributes and times, which is fast.
     """
     dataset = _read_whole(path, pixels=pixels)
     return _checked(path, dataset, _problem(dataset))
 
 
 def _checked(path: Path, dataset: xr.Dataset, problem: str) -> xr.Dataset:
-    """Errors: DataError if there is a problem."""
+    """Return the dataset with times rounded. Errors: DataError if there is a problem."""
     if problem:
         raise no_forecast(path, problem)
     if CRS in dataset:
@@ -279,7 +276,7 @@ def _checked(path: Path, dataset: xr.Dataset, problem: str) -> xr.Dataset:
 
 
 def _of_another_program(path: Path) -> xr.Dataset:
-    """The forecast of another program in our form; its lead times may be irregular."""
+    """Return another program's forecast in our structure; its lead times may be irregular."""
     other = open_other_forecast(path)
     rates = np.empty(other.shape, np.float32)
     _refuse_beyond_memory(path, rates.shape)
@@ -300,10 +297,10 @@ def _of_another_program(path: Path) -> xr.Dataset:
 
 
 def _read_whole(path: Path, *, pixels: bool = True) -> xr.Dataset:
-    """All of a file, in our words where it says the same in others; or all but its pixels."""
+    """Read a file, or all but its pixels; equivalent units and times are converted to ours."""
     if not path.is_file():
         raise MissingInputError(
-            f"{path}: no such forecast file; give one that 'nowcast predict' wrote."
+            f"{path}: no such forecast file; give a file that 'nowcast predict' wrote."
         )
     try:
         dataset, large = isolated(path, _load, path, _AT_ONCE, pixels)
@@ -315,7 +312,7 @@ def _read_whole(path: Path, *, pixels: bool = True) -> xr.Dataset:
         raise MissingInputError(
             f"{path}: cannot be read ({error.strerror}); check its permissions."
         ) from error
-    except Exception as error:  # whatever a library makes of a file that it cannot read
+    except Exception as error:  # libraries raise many kinds for a file that they cannot read
         refuse_fault_of_machine(path, error)
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition(
             "\n"
@@ -338,14 +335,14 @@ class _Large:
 
 
 def _load(path: Path, at_once: int, pixels: bool) -> tuple[xr.Dataset, list[_Large]]:
-    """All of a file in memory, apart from variables of more bytes than `at_once`; without `pixels`
-    x and y have no length.
+    """Load a file into memory, apart from variables larger than `at_once` bytes; without `pixels`,
+    x and y have length 0.
     """
     refuse_unsound(path)
-    # of times that xarray cannot decode, which are then refused
+    # xarray warns of times that it cannot decode; they are refused later
     quiet = warnings.catch_warnings(action="ignore")
     with quiet, xr.open_dataset(path.absolute(), engine="netcdf4", decode_timedelta=False) as whole:
-        if RATE not in whole.variables:  # of another program: its rain is read elsewhere
+        if RATE not in whole.variables:  # from another program: its rain is read elsewhere
             return whole.drop_vars(whole.variables), []
         none = dict.fromkeys(DIMS[1:], slice(0))
         file = whole if pixels else whole.isel(none, missing_dims="ignore")
@@ -358,8 +355,8 @@ def _load(path: Path, at_once: int, pixels: bool) -> tuple[xr.Dataset, list[_Lar
 
 
 def _plain(dataset: xr.Dataset) -> xr.Dataset:
-    """Without objects, such as times of year -99999999, which warn wherever they are made: as
-    text, which is no time.
+    """Return the dataset with objects turned into text. Objects stand for times such as year
+    -99999999, which cause warnings wherever they are used; as text they are recognised as no time.
     """
     objects = {
         name: one.astype(str) for name, one in dataset.variables.items() if one.dtype.kind == "O"
@@ -370,7 +367,7 @@ def _plain(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _read_large(path: Path, about: _Large) -> xr.Variable:
-    """Read a variable step by step. Errors: DeviceError if memory does not hold it."""
+    """Read a variable step by step. Errors: DeviceError if it does not fit into memory."""
     _refuse_beyond_memory(path, about.shape)
     values = np.empty(about.shape, np.float32)
     for step in range(about.shape[0]):
@@ -382,7 +379,7 @@ def _refuse_beyond_memory(path: Path, shape: tuple[int, ...]) -> None:
     free, needs = free_memory(), 4 * math.prod(shape)
     if free is not None and needs > free:
         raise DeviceError(
-            f"{path}: holds {two_digits(needs / 1e9)} GB of rain, and"
+            f"{path}: holds {two_digits(needs / 1e9)} GB of rain, but only"
             f" {two_digits(free / 1e9)} GB of memory are free; free some."
         )
 
@@ -393,8 +390,8 @@ def _read_step(path: Path, name: str, step: int) -> NDArray[np.float32]:
 
 
 def read_reference_time(path: Path) -> np.datetime64 | None:
-    """The forecast reference time of a file that nowcast wrote, of which no more is read; None
-    of any other, and where there is none.
+    """Return the forecast reference time of a file that nowcast wrote, without reading more of it;
+    None for any other file, and if the file is missing.
     """
     if not path.is_file():
         return None
@@ -426,29 +423,30 @@ def _reference_time(path: Path) -> np.datetime64 | None:
 
 
 def check_forecast(dataset: Any) -> None:
-    """Errors: DataError if this is no forecast dataset, as `build_forecast` makes it."""
+    """Errors: DataError if this is not a forecast dataset as made by `build_forecast`."""
     if not isinstance(dataset, xr.Dataset):
         raise DataError(
-            f"a forecast is an xarray.Dataset, as open_forecast opens it, not"
+            f"a forecast is an xarray.Dataset, as returned by open_forecast, not"
             f" {type(dataset).__name__}."
         )
     absent = [name for name in (RATE, "time", LEAD_TIME, REFERENCE_TIME) if name not in dataset]
     if absent or "time" not in dataset.sizes or not dataset.sizes["time"]:
         raise DataError(
-            f"this dataset is no forecast: it lacks {', '.join(absent) or 'a lead time'}; give one"
-            " that RadarForecaster.forecast made or open_forecast read."
+            f"this dataset is not a forecast: it lacks {', '.join(absent) or 'a lead time'}; give"
+            " a dataset that RadarForecaster.forecast made or open_forecast read."
         )
     if dataset[RATE].dtype.kind != "f" or bool(np.isnat(dataset[REFERENCE_TIME].values).any()):
         raise DataError(
-            "this dataset is no forecast: it has no rates in floating point, or no reference time."
+            "this dataset is not a forecast: its rates are not floating point, or it has no"
+            " reference time."
         )
     problem = _problem_of_values(dataset)
     if problem:
-        raise DataError(f"this dataset is no forecast: {problem}.")
+        raise DataError(f"this dataset is not a forecast: {problem}.")
 
 
 def is_forecast(path: Path) -> bool:
-    """Whether nowcast wrote this file, by its first bytes where they tell: much faster than
+    """Whether nowcast wrote this file, judged by its first bytes if they suffice: much faster than
     `read_reference_time`.
     """
     if not path.is_file():
@@ -464,8 +462,8 @@ def is_forecast(path: Path) -> bool:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file begins as a forecast file does, or is empty or begins with zeros, and
-    cannot be opened.
+    """Whether a file cannot be opened, although it begins like a forecast file, is empty or begins
+    with zeros.
     """
     with open(path, "rb") as file:
         start = file.read(len(_SIGNATURE))
@@ -481,10 +479,10 @@ def _open(path: Path) -> None:
 
 
 def find_forecasts(path: str) -> list[Path]:
-    """The forecast files that a path, a folder or a glob means, by name; of the latter two without
-    `latest.nc`.
+    """Return the forecast files of a path, a folder or a glob, sorted by name; for a folder or a
+    glob without `latest.nc`.
 
-    Errors: MissingInputError where there are none.
+    Errors: MissingInputError if there are none.
     """
     whole = Path(path).expanduser()
     if whole.is_file():
@@ -499,15 +497,15 @@ def find_forecasts(path: str) -> list[Path]:
     )
     if not paths:
         raise MissingInputError(
-            f"{path}: no forecast file there; give a file, folder or quoted glob of what 'nowcast"
-            " predict' wrote."
+            f"{path}: no forecast files found; give a file, folder or quoted glob of files that"
+            " 'nowcast predict' wrote."
         )
     return paths
 
 
 def _global_attributes(grid: xr.Dataset, provenance: Mapping[str, Any]) -> dict[str, Any]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    # whose data, under which licence; whose the forecast is, only the user knows
+    # attribution and licence of the input; those of the forecast are up to the user
     said = {f"input_{name}": value for name, value in grid.attrs.items()}
     return {
         "Conventions": "CF-1.11",
@@ -523,14 +521,14 @@ def _global_attributes(grid: xr.Dataset, provenance: Mapping[str, Any]) -> dict[
 
 
 def _as_it_is(variable: xr.Variable) -> xr.Variable:
-    """Without the way in which some file stored it."""
+    """Return a variable without the encoding of the file that it was read from."""
     return xr.Variable(variable.dims, variable.values, variable.attrs)
 
 
 def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
-    """A copy whose variables know how they are stored."""
+    """Return a copy whose variables have the encoding of a forecast file."""
     copy = dataset.copy()
-    if CRS in copy.coords:  # to CF a grid mapping is no coordinate
+    if CRS in copy.coords:  # in CF a grid mapping is not a coordinate
         copy = copy.reset_coords(CRS)
     for variable in copy.variables.values():
         variable.encoding = {
@@ -557,8 +555,8 @@ def _as_stored(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _in_our_words(dataset: xr.Dataset) -> xr.Dataset:
-    """A forecast of another program with the unit spelled as ours, with the lead times that its
-    times tell, and with text where the attributes of a forecast are text.
+    """Return another program's dataset with our spelling of the unit, with lead times computed from
+    its times, and with text attributes converted to text.
     """
     dataset.attrs = {
         name: str(value) if isinstance(value, np.ndarray) else value
@@ -591,7 +589,7 @@ def _same_unit(units: str) -> bool:
 
 
 def _problem(dataset: xr.Dataset) -> str:
-    """What `dataset` lacks to be a forecast; empty where it is one."""
+    """Return what `dataset` lacks to be a forecast; empty if it is one."""
     ensemble = RATE in dataset.variables and REALIZATION in dataset[RATE].dims
     needed = {
         RATE: MEMBER_DIMS if ensemble else DIMS,
@@ -610,7 +608,7 @@ def _problem(dataset: xr.Dataset) -> str:
     if undated:
         return f"{undated!r} holds no times"
     passed = (dataset["time"] - dataset[REFERENCE_TIME]).values / np.timedelta64(1, "m")
-    # which no checksum covers in a scalar
+    # scalars have no checksum that would reveal damage
     if not np.allclose(passed, dataset[LEAD_TIME].values, rtol=0, atol=1e-4):
         return f"{LEAD_TIME!r} is not the time since {REFERENCE_TIME!r}"
     if dataset[RATE].attrs.get("units") != UNITS:
@@ -619,7 +617,7 @@ def _problem(dataset: xr.Dataset) -> str:
 
 
 def _problem_of_values(dataset: xr.Dataset) -> str:
-    """What no forecast says; empty if it says nothing of that kind."""
+    """Return what makes the values impossible in a forecast; empty if nothing does."""
     rates = dataset[RATE]
     if rates.dtype.kind == "f" and np.isinf(rates.values).any():
         return f"{RATE!r} holds infinite values"
@@ -628,5 +626,5 @@ def _problem_of_values(dataset: xr.Dataset) -> str:
 
 
 def _to_milliseconds(time: xr.DataArray) -> xr.DataArray:
-    """Minutes in double precision tell 20 s from 19.9999999 s only so."""
+    """Round times to ms: minutes in double precision turn 20 s into 19.9999999 s."""
     return time.copy(data=np.asarray(time.dt.round("ms").values, dtype="datetime64[ns]"))

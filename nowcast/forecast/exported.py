@@ -1,13 +1,12 @@
-"""Trained models outside PyTorch: ONNX files that ONNX Runtime computes, a small part of PyTorch to
-load.
+"""Exported models: ONNX files computed by ONNX Runtime, which loads much faster than PyTorch.
 
-The file is an ONNX model like any other: an input `past` (1, t, 1 + k, h, w) and an output `rates`
+The file is an ordinary ONNX model with an input `past` (1, t, 1 + k, h, w) and an output `rates`
 (1, lead, 1, h, w), in mm/h, NaN = not covered. A model of the moving frame has a second input,
-`motion` (1, 2, hc, wc) as `nowcast.motion` estimates it; one of probabilities a second output,
-`probabilities` (1, lead, k, h, w). What it was made from stands in its metadata under
-`nowcast`, as JSON; the last of its metadata is the SHA-256 of all bytes before it, so that one
-flipped bit is noticed before anything of it is used. It tells damage, not who wrote the file, so
-`graphs.py` looks at what the graph would do.
+`motion` (1, 2, hc, wc) as estimated by `nowcast.motion`. A model of probabilities has a second
+output, `probabilities` (1, lead, k, h, w). The metadata key `nowcast` describes the checkpoint it
+was made from, as JSON. The last metadata entry is the SHA-256 of all bytes before it, so that one
+flipped bit is noticed before the file is used. It reveals damage, not who wrote the file; therefore
+`graphs.py` checks what the graph would do.
 """
 
 import hashlib
@@ -41,30 +40,30 @@ Result = TypeVar("Result")
 SUFFIX = ".onnx"
 PAST, MOTION, RATES, PROBABILITIES = "past", "motion", "rates", "probabilities"
 SCHEMA = 2
-"""Raised whenever an older program could no longer read a new file."""
+"""Increased whenever an older program could no longer read a new file."""
 
 _ABOUT = "nowcast"
 _SEAL = b"\x72\x52\x0a\x0enowcast_sha256\x12\x40"
-"""As Protocol Buffers write it, up to its value: field 14 of a model is metadata, 82 bytes; a
-key of 14, a value of 64. Messages one after the other are one message, so that a field can be
-appended to a file.
+"""The start of the checksum entry, encoded by Protocol Buffers: field 14 of a model is metadata, 82
+bytes long, with a key of 14 and a value of 64 bytes. Concatenated messages are one message, so a
+field can be appended to a file.
 """
 _DIGEST = 64  # hexadecimal digits
-_LARGEST = 2**31  # bytes; Protocol Buffers hold no more
+_LARGEST = 2**31  # bytes; Protocol Buffers allow no more
 _EXTERNAL = re.compile(rb"[\x00\x08]location")
-"""The key by which a tensor names another file that holds its numbers, behind its length
-however that is written.
+"""The key with which a tensor refers to another file for its numbers; its length comes before it,
+in any encoding.
 """
 
 
 @dataclass(frozen=True)
 class ExportedForecaster:
-    """A model that was exported.
+    """An exported model.
 
-    about: config, place and versions of its checkpoint, as there; exported_from_sha256, of that;
-    schema; grid_size, pixels of the frames that it takes; memory_bytes, about what it takes to
-    forecast them; thresholds in mm/h, if it gives probabilities.
-    memory_bytes: that, or what its graph is seen to take, whichever is more.
+    about: config, place and versions of its checkpoint; exported_from_sha256, the checksum of the
+    checkpoint; schema; grid_size, pixels of its frames; memory_bytes, about what a forecast takes;
+    thresholds in mm/h, if it gives probabilities.
+    memory_bytes: that number, or the memory computed from the graph if larger.
     """
 
     about: Mapping[str, Any]
@@ -77,7 +76,7 @@ class ExportedForecaster:
         return _is_moving(self.about)
 
     def forecast(self, past: Float32Array) -> SceneForecast:
-        """Return the forecast of a past (1, t, 1 + k, h, w) as a `Forecaster` takes it."""
+        """Return the forecast of a past (1, t, 1 + k, h, w), as a `Forecaster` takes it."""
         motion = estimate_motion(past[0, :, 0])[np.newaxis] if self.moving else None
         return self.forecast_along(past, motion)
 
@@ -103,7 +102,7 @@ class ExportedForecaster:
 
 
 def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
-    """The content of a file: an ONNX model, and what it was made from."""
+    """Return the content of a file: an ONNX model, and a description of its checkpoint."""
     import onnx
 
     entry = onnx.StringStringEntryProto(key=_ABOUT, value=json.dumps({"schema": SCHEMA, **about}))
@@ -112,11 +111,13 @@ def seal(model: bytes, about: Mapping[str, Any]) -> bytes:
 
 
 def read_exported(path: str | Path) -> ExportedForecaster:
-    """Errors: MissingInputError if it is missing or no file; InputOutputError if a disk fails;
-    DataError if it is too large; as open_exported.
+    """Read an exported model.
+
+    Errors: MissingInputError if it is missing or not a file; InputOutputError if a disk fails;
+    DataError if it is too large; as `open_exported`.
     """
     try:
-        if not Path(path).is_file():  # a pipe would be waited for
+        if not Path(path).is_file():  # reading a pipe would block
             raise MissingInputError(f"{path}: no such model.")
         if Path(path).stat().st_size > _LARGEST:
             raise DataError(
@@ -126,17 +127,17 @@ def read_exported(path: str | Path) -> ExportedForecaster:
     except OSError as error:
         refuse_fault_of_machine(path, error)
         raise MissingInputError(
-            f"{path}: no such model, or none that can be read ({error.strerror})."
+            f"{path}: no such model, or it cannot be read ({error.strerror})."
         ) from error
     return open_exported(content, path)
 
 
 def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
-    """The model in the content of a file, ready to forecast, its checksum verified before anything
-    of it is used.
+    """Return the model in the content of a file, ready to forecast. Its checksum is verified before
+    anything of it is used.
 
-    Errors: MissingLibraryError without ONNX Runtime; DataError where it is damaged, foreign, or of
-    a newer schema.
+    Errors: MissingLibraryError without ONNX Runtime; DataError if it is damaged, not written by
+    nowcast, or of a newer schema.
     """
     body, seal, digest = (
         content[: -_DIGEST - len(_SEAL)],
@@ -145,15 +146,15 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
     )
     if seal != _SEAL:
         raise DataError(
-            f"{path}: no model that 'nowcast export' wrote, or cut short; export it again."
+            f"{path}: not written by 'nowcast export', or cut short; export the model again."
         )
     if hashlib.sha256(body).hexdigest().encode() != digest:
-        raise DataError(f"{path}: damaged (its checksum is another); export it again.")
+        raise DataError(f"{path}: damaged (its checksum does not match); export it again.")
     if _EXTERNAL.search(body):
         raise DataError(
-            f"{path}: names other files, which 'nowcast export' never does; export it again."
+            f"{path}: refers to other files, which 'nowcast export' never does; export it again."
         )
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is imported
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read on import
     try:
         import onnx  # noqa: F401
         import onnxruntime
@@ -163,16 +164,16 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
         ) from error
     options = onnxruntime.SessionOptions()
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    # 0: one a core; as of PyTorch
+    # 0 means one per core, as in PyTorch
     options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
-    # its failures are raised; what it warns of is of no use to a forecaster
+    # its failures are raised; its warnings are of no use to a forecaster
     options.log_severity_level = 4
     open_session = partial(
         onnxruntime.InferenceSession,
         content,
         options,
         providers=["CPUExecutionProvider"],
-        disabled_optimizers=["ConstantFolding"],  # it would compute parts of the graph here
+        disabled_optimizers=["ConstantFolding"],  # it would run parts of the graph right here
     )
     try:
         peak = peak_memory(content)
@@ -182,10 +183,10 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
         fits = is_newer or _fits(session, about)
     except GraphError as error:
         raise DataError(
-            f"{path}: no graph that 'nowcast export' writes: {error}; export it again, or update"
+            f"{path}: not a graph that 'nowcast export' writes: {error}; export it again, or update"
             " nowcast."
         ) from error
-    except Exception as error:  # ONNX Runtime's own are of many kinds, with no other parent
+    except Exception as error:  # ONNX Runtime raises many kinds without a common base class
         raise DataError(
             f"{path}: ONNX Runtime cannot use it ({str(error).splitlines()[0]}); export it again."
         ) from error
@@ -195,13 +196,13 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
             " nowcast."
         )
     if not fits:
-        raise DataError(f"{path}: its graph is not what it says of it; export it again.")
+        raise DataError(f"{path}: its graph does not match its metadata; export it again.")
     return ExportedForecaster(about, session, max(about["memory_bytes"], peak))
 
 
 def _interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Result:
-    """What `work` gives, computed in a thread, since a signal is heard only once the main
-    thread runs Python. An error that is raised meanwhile, as by a signal or a deadline, calls
+    """Return the result of `work`, run in a thread because Python handles a signal only while the
+    main thread runs Python code. An error raised meanwhile, as by a signal or a deadline, calls
     `stop` and waits for the work to end.
     """
     with ThreadPoolExecutor(1) as pool:
@@ -213,9 +214,9 @@ def _interruptible(work: Callable[[], Result], stop: Callable[[], None]) -> Resu
 
 
 def _fits(session: Any, about: Mapping[str, Any]) -> bool:
-    """Whether the graph takes and gives what `about` says.
+    """Whether the graph has the inputs and outputs that `about` describes.
 
-    Errors: KeyError, TypeError, ValueError where that says too little.
+    Errors: KeyError, TypeError, ValueError if `about` is incomplete.
     """
     config, size, thresholds = about["config"], about["grid_size"], about.get("thresholds") or []
     inputs = {one.name: one.shape for one in session.get_inputs()}

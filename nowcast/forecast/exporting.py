@@ -1,5 +1,5 @@
-"""Export a model from PyTorch to ONNX: the graph takes past rain, and in the moving frame its
-motion, and gives forecast rain.
+"""Export a model from PyTorch to ONNX: the graph maps past rain, and in the moving frame its
+motion, to forecast rain.
 """
 
 import io
@@ -34,11 +34,11 @@ class _FromPastToForecast(nn.Module):
 
 
 def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes:
-    """An ONNX model of a forecaster that is on the CPU, for frames of (height, width) pixels, one
+    """Return an ONNX model of a forecaster on the CPU, for frames of (height, width) pixels, one
     past at a time.
 
-    Errors: MissingLibraryError; ConfigError for fields ahead; DataError where the
-    model has an operation that ONNX lacks.
+    Errors: MissingLibraryError; ConfigError for a model with inputs.ahead; DataError if the model
+    has an operation that ONNX lacks.
     """
     try:
         import onnx  # noqa: F401
@@ -49,8 +49,8 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
         ) from error
     if forecaster.inputs.ahead:
         raise ConfigError(
-            "checkpoint: a model with inputs.ahead cannot be exported yet, for an exported model"
-            " takes past frames only; forecast by its checkpoint."
+            "checkpoint: a model with inputs.ahead cannot be exported yet, because an exported"
+            " model takes past frames only; use its checkpoint to forecast."
         )
     past, motion = random_past(forecaster, grid_size), steady_motion(forecaster, grid_size)
     with _silence(), torch.no_grad():
@@ -65,8 +65,8 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
             )
         except torch.onnx.OnnxExporterError as error:
             raise DataError(
-                f"model: cannot be exported ({str(error).strip().splitlines()[0]}); forecast by its"
-                " checkpoint."
+                f"model: cannot be exported ({str(error).strip().splitlines()[0]}); use its"
+                " checkpoint to forecast."
             ) from error
     assert program is not None
     model = program.model_proto
@@ -77,15 +77,15 @@ def export_forecaster(forecaster: Forecaster, grid_size: Sequence[int]) -> bytes
         *model.graph.input,
         *model.graph.output,
     ):
-        part.ClearField("metadata_props")  # which lines of whose files it was traced from
+        part.ClearField("metadata_props")  # source files and lines that it was traced from
         part.ClearField("doc_string")
     content: bytes = model.SerializeToString()
     return content
 
 
 def random_past(forecaster: Forecaster, grid_size: Sequence[int]) -> Tensor:
-    """A past (1, t, 1 + k, h, w) that is half dry, up to 20 mm/h, with a margin that no frame
-    covers.
+    """Return a past (1, t, 1 + k, h, w) that is half dry, with up to 20 mm/h and a margin that no
+    frame covers.
     """
     generator = torch.Generator().manual_seed(0)
     shape = 1, forecaster.input_steps, forecaster.inputs.raw_channels, *grid_size
@@ -95,7 +95,7 @@ def random_past(forecaster: Forecaster, grid_size: Sequence[int]) -> Tensor:
 
 
 def steady_motion(forecaster: Forecaster, grid_size: Sequence[int]) -> Tensor | None:
-    """A motion (1, 2, hc, wc) that carries rain along and turns it; None in the fixed frame."""
+    """Return a motion (1, 2, hc, wc) that shifts and rotates rain; None in the fixed frame."""
     if not forecaster.moving:
         return None
     y, x = (torch.linspace(-1, 1, points) for points in coarse_size(*grid_size))
@@ -105,7 +105,7 @@ def steady_motion(forecaster: Forecaster, grid_size: Sequence[int]) -> Tensor | 
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """PyTorch's exporter prints what it does, and warns of libraries that it could do without."""
+    """Silence PyTorch's exporter, which prints its steps and warns of unneeded libraries."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,19 +1,19 @@
-"""Sums of rain in the forecast file, for each length of window that was asked for, as 30 minutes.
+"""Sums of rain in the forecast file, for each requested length of window, as 30 minutes.
 
     accumulation_30min(time, y, x)      float32, mm, the sum over the 30 minutes that end at `time`,
                                         to 0.001 mm, which keeps the file small; missing (NaN) at
                                         lead times below 30 minutes, where the window lies partly
                                         in the past
     accumulation_probability_30min(time, threshold_amount, y, x)
-                                        int8, the share of the members whose own sum is at or above
-                                        the threshold, packed as `probability` is; only in forecasts
-                                        with members
+                                        int8, the fraction of the members whose own sum is at or
+                                        above the threshold, packed like `probability`; only in
+                                        forecasts with members
     threshold_amount(threshold_amount)  mm, rising, common to all lengths
-    time_30min(time)                    the end of each window, equal to `time`, with the bounds
+    time_30min(time)                    the end of each window, equal to `time`; it has the bounds
     time_30min_bounds(time, bounds)     the start and the end of each window
 
-The bounds have a coordinate of their own, because those of one `time` cannot hold for windows of
-several lengths and for the rates, which have none.
+The bounds need a coordinate of their own: `time` is shared by windows of several lengths and by the
+rates, which have no bounds.
 """
 
 import math
@@ -31,7 +31,7 @@ from nowcast.forecast.file_probability import probability_encoding, rounded_prob
 from nowcast.radar.grid import CRS, DIMS
 
 ACCUMULATION, ACCUMULATION_PROBABILITY = "accumulation_", "accumulation_probability_"
-"""How the names of sums and of their probabilities begin; `30min` follows."""
+"""Start of the names of sums and of their probabilities; for example `30min` follows."""
 AMOUNT_THRESHOLD, AMOUNT_UNITS = "threshold_amount", "mm"
 PROBABILITY_DIMS = (DIMS[0], AMOUNT_THRESHOLD, *DIMS[1:])
 _BOUNDS = "bounds"
@@ -77,7 +77,7 @@ def window_times(forecast: xr.Dataset) -> list[str]:
 
 
 def accumulation_encoding(name: str, field: xr.DataArray, packed: dict[str, Any]) -> dict[str, Any]:
-    """Return how a sum or its probabilities are stored.
+    """Return the encoding of a sum or of its probabilities.
 
     packed: compression, checksums and coordinates of a field of rates.
     """
@@ -90,7 +90,7 @@ def accumulation_encoding(name: str, field: xr.DataArray, packed: dict[str, Any]
 
 
 def accumulation_problem(forecast: xr.Dataset) -> str:
-    """Say what is wrong with the sums of a dataset; "" if nothing is or it has none."""
+    """Return what is wrong with the sums of a dataset; "" if nothing is or it has none."""
     for name in accumulation_variables(forecast):
         is_probability = name.startswith(ACCUMULATION_PROBABILITY)
         dims, units = (PROBABILITY_DIMS, "1") if is_probability else (DIMS, AMOUNT_UNITS)
@@ -117,20 +117,20 @@ def window_steps(minutes: int, lead_minutes: Sequence[float]) -> int:
         lead_minutes: the lead times of the forecast.
 
     Raises:
-        ConfigError: the lead times are not all multiples of the first, the window is no multiple of
-            it, or it is longer than the forecast.
+        ConfigError: if the lead times are not all multiples of the first, the window is not a
+            multiple of it, or the window is longer than the forecast.
     """
     step, last = lead_minutes[0], lead_minutes[-1]
     if not np.allclose(lead_minutes, step * np.arange(1, len(lead_minutes) + 1), atol=1e-3):
         raise ConfigError(
-            f"accumulations: a sum needs a frame every {step:g} minutes, and these forecasts lack"
-            " some of their lead times; leave accumulations out."
+            f"accumulations: a sum needs a frame every {step:g} minutes, but these forecasts lack"
+            " some lead times; leave accumulations out."
         )
     steps = round(minutes / step)
     if not math.isclose(steps * step, minutes, abs_tol=1e-3):
         near = sorted({max(1, math.floor(minutes / step)), math.ceil(minutes / step)})
         raise ConfigError(
-            f"accumulations: {minutes} minutes are no multiple of the time step, {step:g} minutes;"
+            f"accumulations: {minutes} minutes are not a multiple of the time step, {step:g} min;"
             f" give {' or '.join(f'{step * one:g}' for one in near)}."
         )
     if steps > len(lead_minutes):

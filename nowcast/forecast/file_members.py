@@ -1,9 +1,9 @@
 """Members of an ensemble in the forecast file, next to the one rate of the forecast.
 
 member_rate(time, realization, y, x)   float32, mm h-1, drawn from the probabilities; missing
-                                       (NaN) where these are. Or the rates of each of several
-                                       models that give no probabilities
-realization(realization)               number of the member, from 1 on
+                                       (NaN) where these are. Without probabilities: the rates
+                                       of each of several models
+realization(realization)               number of the member, starting at 1
 """
 
 from typing import Any
@@ -27,8 +27,8 @@ def members_of(forecast: xr.Dataset) -> NDArray[np.float32] | None:
 
 
 def member_variable(members: NDArray[np.float32], *, drawn: bool = True) -> xr.Variable:
-    """Build `member_rate` (time, realization, y, x) of members that were drawn from probabilities,
-    or are each the rates of one of several models.
+    """Build `member_rate` (time, realization, y, x) from members: drawn from probabilities, or each
+    from one of several models.
     """
     about = {
         "standard_name": "lwe_precipitation_rate",
@@ -40,7 +40,7 @@ def member_variable(members: NDArray[np.float32], *, drawn: bool = True) -> xr.V
 
 
 def realization_variable(count: int) -> xr.Variable:
-    """Build the coordinate `realization`, the numbers of the members."""
+    """Build the coordinate `realization`: the numbers of the members."""
     about = {
         "standard_name": REALIZATION,
         "long_name": "number of the ensemble member",
@@ -50,7 +50,7 @@ def realization_variable(count: int) -> xr.Variable:
 
 
 def rate_encoding(shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return how rates (time, …, y, x) are stored, apart from compression and checksums."""
+    """Return the encoding of rates (time, …, y, x), apart from compression and checksums."""
     return {
         "chunksizes": (1,) * (len(shape) - 2) + shape[-2:],
         "dtype": "float32",
@@ -59,7 +59,7 @@ def rate_encoding(shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def member_problem(forecast: xr.Dataset) -> str:
-    """Say what is wrong with the members of a dataset; "" if nothing is or it has none."""
+    """Return what is wrong with the members of a dataset; "" if nothing is or it has none."""
     if MEMBER_RATE not in forecast.variables:
         return ""
     members = forecast[MEMBER_RATE]
@@ -70,5 +70,5 @@ def member_problem(forecast: xr.Dataset) -> str:
     if members.attrs.get("units") != UNITS:
         return f"{MEMBER_RATE!r} is not in {UNITS!r}"
     if members.dtype.kind != "f" or np.isinf(members.values).any() or (members.values < 0).any():
-        return f"{MEMBER_RATE!r} holds values that are no rates"
+        return f"{MEMBER_RATE!r} holds values that are not rates"
     return ""

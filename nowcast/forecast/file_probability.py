@@ -1,4 +1,4 @@
-"""Probabilities in the forecast file, as IMPROVER (Met Office) names and describes them.
+"""Probabilities in the forecast file, with the names and attributes of IMPROVER (Met Office).
 
     probability(time, threshold, y, x)     int8, the probability that the rate is at or above
                                            the threshold: 0.5 + 0.005 n, n = -100 … 100;
@@ -6,8 +6,8 @@
     threshold(threshold)                   mm h-1, rising
 
 The long name is `probability_of_lwe_precipitation_rate_above_threshold`; the threshold has the
-standard name of the rate, and `spp__relative_to_threshold` says that reaching it is enough. The
-step of 0.005 keeps the file small: a probability below 0.0025 is written as 0.
+standard name of the rate, and `spp__relative_to_threshold` says that equality counts as reached.
+The step of 0.005 keeps the file small: a probability below 0.0025 is written as 0.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from nowcast.radar.grid import DIMS, UNITS
 PROBABILITY, THRESHOLD = "probability", "threshold"
 PROBABILITY_DIMS = (DIMS[0], THRESHOLD, *DIMS[1:])
 STEP, MIDDLE = np.float32(0.005), np.float32(0.5)
-"""The resolution of a probability in a file, and the one that is stored as 0."""
+"""The resolution of a probability in a file, and the probability that is stored as 0."""
 _MISSING = np.int8(-128)
 
 
@@ -49,14 +49,14 @@ def probabilities_of(forecast: xr.Dataset) -> FileProbabilities | None:
 
 
 def probability_variable(probabilities: FileProbabilities) -> xr.Variable:
-    """Build `probability` (time, threshold, y, x), rounded as a file keeps it."""
+    """Build `probability` (time, threshold, y, x), rounded as in a file."""
     values = rounded_probability(probabilities.values)
     about = {"long_name": "probability_of_lwe_precipitation_rate_above_threshold", "units": "1"}
     return xr.Variable(PROBABILITY_DIMS, values, about)
 
 
 def rounded_probability(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities as a file keeps them, in steps of 0.005."""
+    """Return probabilities rounded to steps of 0.005, as in a file."""
     rounded: NDArray[np.float32] = np.rint((values - MIDDLE) / STEP).astype(np.float32)
     return rounded * STEP + MIDDLE
 
@@ -73,7 +73,7 @@ def threshold_variable(probabilities: FileProbabilities) -> xr.Variable:
 
 
 def probability_encoding(shape: tuple[int, ...]) -> dict[str, Any]:
-    """Return how (time, threshold, y, x) is packed, apart from compression and checksums."""
+    """Return the encoding of (time, threshold, y, x), apart from compression and checksums."""
     return {
         "dtype": "int8",
         "scale_factor": STEP,
@@ -84,7 +84,7 @@ def probability_encoding(shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def probability_problem(forecast: xr.Dataset) -> str:
-    """Say what is wrong with the probabilities of a dataset; "" if nothing is or it has none."""
+    """Return what is wrong with the probabilities of a dataset; "" if nothing is or it has none."""
     if PROBABILITY not in forecast.variables:
         return ""
     if forecast[PROBABILITY].dims != PROBABILITY_DIMS:

@@ -1,4 +1,4 @@
-"""A forecast file in the form of the importers of pysteps."""
+"""Import a forecast file in the way of the importers of pysteps."""
 
 import warnings
 from pathlib import Path
@@ -28,12 +28,12 @@ def import_nowcast_netcdf(
     {extra_kwargs_doc}
 
     Returns:
-        Rates in mm/h (timesteps, y, x), or (members, timesteps, y, x) of an ensemble, the first row
-        in the north; None for the quality; and the metadata of pysteps, with a projection and
-        corners only if the file has a regular grid.
+        Rates in mm/h (timesteps, y, x), or (members, timesteps, y, x) for an ensemble, the first
+        row in the north; None for the quality; and the metadata of pysteps. These include a
+        projection and corners only if the file has a regular grid.
 
     Raises:
-        DataError: if it is no forecast, or has no members; and as `open_forecast`.
+        DataError: if it is not a forecast, or has no members; and as `open_forecast`.
     """
     dataset = open_forecast(filename)
     rates = members_of(dataset) if members else dataset[RATE].values
@@ -59,11 +59,11 @@ def import_nowcast_netcdf(
 
 
 def _north_up(rates: NDArray[Any], place: Place) -> tuple[NDArray[Any], dict[str, Any]]:
-    """Rates (…, y, x) with the first row in the north, and where they lie in words of pysteps."""
+    """Return rates (…, y, x) with the first row in the north, and their place in pysteps' terms."""
     grid = north_up(place)
     if grid is None:
         return (rates[..., ::-1, :] if first_row(place) == "south" else rates), {}
-    with warnings.catch_warnings(action="ignore"):  # PROJ texts say less than other forms
+    with warnings.catch_warnings(action="ignore"):  # pyproj warns that PROJ texts lose information
         projection = grid.crs.to_proj4()
     corners = dict(zip(("x1", "y1", "x2", "y2"), grid.box, strict=True))
     sizes = dict(zip(("xpixelsize", "ypixelsize"), grid.pixel, strict=True))

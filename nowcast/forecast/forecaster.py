@@ -1,4 +1,4 @@
-"""From past rain to forecast rain by a trained model."""
+"""Make a forecast from past rain with a trained model."""
 
 import math
 from collections.abc import Callable
@@ -25,16 +25,15 @@ from nowcast.sequences.scaling import Scaling
 
 @dataclass(frozen=True)
 class Forecaster:
-    """A trained model with all that stands between it and rain in mm/h.
+    """A trained model, with everything needed to turn past into forecast rain in mm/h.
 
     timestep_minutes: spacing of the frames; None for frames without times.
-    inputs: what the model sees beside the rain.
-    moving: whether the model sees frames that were taken along with the rain.
+    inputs: what the model sees in addition to the rain.
+    moving: whether the model sees frames that were advected to the reference time.
     calibration: of a model that gives probabilities.
     rate: how the rate follows from probabilities; see `nowcast.probability.options`.
-    pixel_km: height and width of a pixel, for a model of any grid.
-    every: which of the `input_steps` frames the model sees: every one, every second, …, up to the
-        newest.
+    pixel_km: height and width of a pixel, for a model for any grid.
+    every: the model sees every n-th of the `input_steps` frames, counted back from the newest.
     """
 
     model: nn.Module
@@ -58,32 +57,34 @@ class Forecaster:
 
     @property
     def seen_steps(self) -> int:
-        """Frames of the past that the model sees."""
+        """Number of past frames that the model sees."""
         return -(-self.input_steps // self.every)
 
     def halo(self) -> int:
-        """Pixels around a pixel that its forecast depends on, of a `Local` model."""
+        """Return how many pixels around a pixel its forecast depends on, for a `Local` model."""
         model: Any = self.model
         spacing = (self.spacing,) if getattr(model, "wants_spacing", False) else ()
         halo: int = model.halo(self.seen_steps, self.lead_steps, *spacing)
         return halo
 
     def __call__(self, past: Tensor) -> Tensor:
-        """A raw window as `Inputs` has it, (b, t, 1 + k, h, w) → forecast rates (b, lead, 1, h, w)
-        in mm/h; see `forecast`.
+        """A raw window as described by `Inputs`, (b, t, 1 + k, h, w) → forecast rates (b, lead, 1,
+        h, w) in mm/h; see `forecast`.
         """
         return self.forecast(past).rates
 
     @torch.inference_mode()
     def forecast(self, past: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Forecast:
-        """A raw window as `Inputs` has it, (b, t, 1 + k, h, w) → forecast in mm/h.
+        """A raw window as described by `Inputs`, (b, t, 1 + k, h, w) → forecast in mm/h.
 
-        Channel 0 is the rain in mm/h; NaN = not covered. A pixel that no past frame covers is NaN
-        in the forecast, and so is one whose rain would come from outside the grid; where only some
-        frames lack it, it is dry in those. The forecast is float32 in any precision of the model.
+        Channel 0 is the rain in mm/h; NaN = not covered. A forecast pixel is NaN if no past frame
+        covers it, or if its rain would come from outside the grid. If only some frames lack a
+        pixel, it counts as dry in those. The forecast is float32 in any precision of the model.
 
-        network: computes `values`; by default the method. Of a large grid, it does so in tiles.
-        Errors: DataError where the past is infinite, InternalError where the model gives no number.
+        network: computes the model's values; default `self.values`. For a large grid, it works in
+        tiles.
+        Errors: DataError if the past is infinite, InternalError if the model gives no finite
+        number.
         """
         motion = self.motion(past) if self.moving else None
         return self.forecast_along(past, motion, network)
@@ -100,13 +101,13 @@ class Forecaster:
     ) -> Forecast:
         """Return the forecast of a raw window whose motion is known; see `forecast`.
 
-        It holds no branch that depends on values, apart from `refuse_unfinished`, so that it can be
+        It has no branch that depends on values, apart from `refuse_unfinished`, so it can be
         traced.
 
         Args:
             past: (b, t, 1 + k, h, w).
             motion: (b, 2, hc, wc) in pixels per timestep, x then y; None in the fixed frame.
-            network: computes `values`; by default the method.
+            network: computes the model's values; default `self.values`.
         """
         network, past = network or self.values, self._thinned(past)
         if motion is None:
@@ -123,8 +124,8 @@ class Forecaster:
     def _probabilities(
         self, calibration: Calibration, values: Tensor, way: Tensor, seen: Tensor, past: Tensor
     ) -> Probabilities:
-        """Probabilities in the fixed frame, in which the calibration was fitted, from logits in the
-        moving frame and the way there.
+        """Turn logits in the moving frame into probabilities in the fixed frame, in which the
+        calibration was fitted; `way` is the displacement.
         """
         parts = []
         for leads in lead_slices(self.lead_steps):
@@ -134,10 +135,10 @@ class Forecaster:
         return Probabilities(calibration.thresholds, torch.cat(parts, dim=1))
 
     def values(self, seen: Tensor) -> Tensor:
-        """What the model gives for a raw window as it sees it: (b, lead, c, h, w) scaled rates, or
-        the logits of probabilities, in float32.
+        """The model's output for a raw window as the model sees it: (b, lead, c, h, w) scaled
+        rates, or logits of probabilities, in float32.
 
-        It depends on the past nearby only, so that a large grid may be computed in tiles.
+        It depends only on the past nearby, so a large grid can be computed in tiles.
         """
         past = seen[:, : self.seen_steps]
         frames = self.inputs.frames(past, self.scaling)
@@ -150,30 +151,31 @@ class Forecaster:
         return values
 
     def rates(self, values: Tensor, past: Tensor) -> Tensor:
-        """Scaled rates (b, lead, 1, h, w) as a model gives them, and the past that they follow →
-        rates in mm/h, NaN where no frame of the past covers a pixel.
+        """Scaled rates (b, lead, 1, h, w) as the model gives them, and their past → rates in mm/h,
+        NaN where no past frame covers a pixel.
         """
         rates = self.scaling.unscale(values.float())
         refuse_unfinished(rates, past)
         return where_covered(rates, past)
 
     def without(self, raw: Tensor, missing: Tensor) -> Tensor:
-        """A raw window, the rain of some past frames `missing` (b, n) → as this is to see it.
+        """A raw window with rain missing in some past frames, `missing` (b, n) → as the model sees
+        it.
 
-        A model of the moving frame sees a frame again where it is moved to, so here it is NaN.
+        In the moving frame, a missing frame is replaced later, after advection, so here it is NaN.
         """
         if not self.moving:
             return self.inputs.without(raw, missing)
         return blank(raw, missing)
 
     def _thinned(self, past: Tensor) -> Tensor:
-        """The frames of a raw window that the model sees, up to the newest."""
+        """Return the frames of a raw window that the model sees, ending with the newest."""
         if self.every == 1 or past.shape[1] == self.seen_steps:
             return past
         return past[:, (self.input_steps - 1) % self.every :: self.every]
 
     def _taken_along(self, past: Tensor, motion: Tensor) -> Tensor:
-        """The raw window in the moving frame; frames without a pixel are replaced there."""
+        """Return the raw window in the moving frame; frames without pixels are replaced there."""
         size, steps = (past.shape[-2], past.shape[-1]), self.seen_steps
         displacement = window_displacement(motion * self.every, steps, past.shape[1] - steps, size)
         seen = take_along(past, displacement, steps)
@@ -186,7 +188,7 @@ class Forecaster:
 
 
 def turned(forecast: Forecast, turn: Callable[[Tensor], Tensor]) -> Forecast:
-    """A forecast whose fields (…, h, w) are turned."""
+    """Return a forecast whose fields (…, h, w) are turned."""
     rates, probabilities = turn(forecast.rates), forecast.probabilities
     if probabilities is None:
         return Forecast(rates)
@@ -194,21 +196,23 @@ def turned(forecast: Forecast, turn: Callable[[Tensor], Tensor]) -> Forecast:
 
 
 def motion_of_past(rain: Tensor) -> Tensor:
-    """The motion of past rain (b, t, h, w) in mm/h: (b, 2, hc, wc) in pixels per timestep."""
+    """Past rain (b, t, h, w) in mm/h → its motion (b, 2, hc, wc) in pixels per timestep."""
     motions = [estimate_motion(case) for case in rain.float().cpu().numpy()]
     return torch.from_numpy(np.stack(motions)).to(rain.device)
 
 
 def blank(raw: Tensor, missing: Tensor) -> Tensor:
-    """A raw window (b, t, 1 + k, h, w) without the rain of some past frames `missing` (b, n)."""
+    """Return a raw window (b, t, 1 + k, h, w) without the rain of past frames `missing` (b, n)."""
     blanked = raw.clone()
     blanked[:, : missing.shape[1], :1].masked_fill_(missing[:, :, None, None, None], math.nan)
     return blanked
 
 
 def refuse_unfinished(values: Tensor, past: Tensor) -> None:
-    """Errors: for a value (b, lead, c, h, w) that is no number where some frame of the past (b, t,
-    1 + k, h, w) covers the pixel: DataError if the past is infinite, else InternalError.
+    """Refuse a value (b, lead, c, h, w) that is not finite at a pixel that some past frame (b, t,
+    1 + k, h, w) covers.
+
+    Errors: DataError if the past is infinite, else InternalError.
     """
     if torch.compiler.is_exporting():  # a graph cannot refuse
         return
@@ -216,14 +220,14 @@ def refuse_unfinished(values: Tensor, past: Tensor) -> None:
     if (values.isfinite() | uncovered).all():
         return
     if past.isinf().any():
-        raise DataError("the past holds infinite values; set what is missing to NaN.")
+        raise DataError("the past holds infinite values; set missing pixels to NaN.")
     raise InternalError(
         "the model's forecast is not finite; use an earlier checkpoint, or precision=fp32."
     )
 
 
 def where_covered(rates: Tensor, past: Tensor) -> Tensor:
-    """Forecast rates (b, lead, c, h, w), NaN where no frame of the past (b, t, 1 + k, h, w)
-    covers a pixel.
+    """Return rates (b, lead, c, h, w) with NaN where no past frame (b, t, 1 + k, h, w) covers a
+    pixel.
     """
     return rates.masked_fill(past[:, :, :1].isnan().all(dim=1, keepdim=True), math.nan)

@@ -1,15 +1,15 @@
-"""Frames between two that are there, in the place of missing ones.
+"""Fill missing frames between two existing ones.
 
-A frame at the share s of the time between B, the frame before the gap, and A, the one after it, 0 <
-s < 1:
+For a missing frame between B, the last frame before the gap, and A, the first one after it, s is
+the fraction of the time from B to A, 0 < s < 1:
 
     interpolation   R(x) = (1 − s) B(x) + s A(x)
     advection       R(x) = (1 − s) B(x − s v) + s A(x + (1 − s) v)
 
-with v, the motion from B to A in pixels, by `nowcast.motion`; rain is moved along it by the
-backward semi-Lagrangian scheme of Germann and Zawadzki (2002). Rain that moves and does not change
-is restored by advection, while interpolation shows half of it at both places. Without motion the
-two are the same.
+v is the motion from B to A in pixels, estimated by `nowcast.motion`; rain is advected by the
+backward semi-Lagrangian scheme of Germann and Zawadzki (2002). Advection restores rain that moves
+and does not change, while interpolation shows half of it at both places. Without motion the two are
+the same.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from nowcast.motion.estimation import estimate_motion
 
 
 def wholly_missing(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which of the frames (…, h, w) hold no measured pixel."""
+    """Return which of the frames (…, h, w) have no measured pixel."""
     return np.asarray(np.isnan(frames).all(axis=(-2, -1)))
 
 
 def is_enough(missing: NDArray[np.bool_], may_miss: int) -> bool:
-    """Whether a forecast can be made from input frames of which these (t,) are missing: the
-    newest never may be, and no more than `may_miss` of the others.
+    """Whether a forecast can be made if the input frames marked in `missing` (t,) are missing:
+    never without the newest, nor without more than `may_miss` of the others.
     """
     return not missing[-1] and int(missing.sum()) <= may_miss
 
@@ -36,11 +36,14 @@ def is_enough(missing: NDArray[np.bool_], may_miss: int) -> bool:
 def fill_gaps(
     frames: NDArray[np.float32], missing: NDArray[np.bool_], longest: int, filling: str
 ) -> NDArray[np.bool_]:
-    """Fill in frames (t, h, w) [mm/h, NaN = no measurement] what is missing (t,) between two that
-    are there, no more than `longest` steps apart → which were filled (t,). Those before the first
-    frame that is there, or after the last, stay as they are.
+    """Fill missing frames between two existing ones that are at most `longest` steps apart.
 
+    Frames before the first existing frame or after the last stay missing.
+
+    frames: (t, h, w) [mm/h, NaN = no measurement], filled in place.
+    missing: (t,) which frames are missing.
     filling: advection, or interpolation.
+    Returns which frames were filled (t,).
     """
     filled = np.zeros_like(missing)
     there = np.flatnonzero(~missing)
@@ -60,15 +63,17 @@ def fill_gaps(
 def interpolation(
     before: Float64Array, after: Float64Array, shares: Sequence[float]
 ) -> Float64Array:
-    """(1 − s) B + s A for each share s → (s, h, w); NaN where B or A is."""
+    """(1 − s) B + s A for each fraction s → (s, h, w); NaN where B or A is."""
     return np.stack([(1 - s) * before + s * after for s in shares])
 
 
 def advection(
     before: Float64Array, after: Float64Array, motion: Float32Array, shares: Sequence[float]
 ) -> Float64Array:
-    """(1 − s) B(x − s v) + s A(x + (1 − s) v) for each share s → (s, h, w); of the two the one that
-    is there where the other is NaN or comes from outside of the grid; NaN where both are.
+    """(1 − s) B(x − s v) + s A(x + (1 − s) v) for each fraction s → (s, h, w).
+
+    If one of the two terms is NaN or comes from outside the grid, the other is used; if both are,
+    the result is NaN.
 
     motion: v (2, hc, wc) on the coarse grid, x and y in pixels from B to A.
     """
@@ -81,7 +86,7 @@ def advection(
 
 
 def _moved(frame: Float64Array, motion: Float32Array) -> Float64Array:
-    """A frame (h, w) moved once along a motion (2, hc, wc)."""
+    """Return a frame (h, w) advected once along a motion (2, hc, wc)."""
     import torch
 
     from nowcast.forecast.baselines.extrapolation import extrapolate
@@ -93,8 +98,8 @@ def _moved(frame: Float64Array, motion: Float32Array) -> Float64Array:
 
 
 def motion_between(before: Float64Array, after: Float64Array) -> Float32Array | None:
-    """v (2, hc, wc) on the coarse grid, x and y in pixels from one frame to the other; None where
-    there is nothing to follow.
+    """Return v (2, hc, wc) on the coarse grid, x and y in pixels from one frame to the other; None
+    if there is nothing to track.
     """
     motion = estimate_motion(np.stack([before, after]).astype(np.float32))
     return motion if motion.any() else None

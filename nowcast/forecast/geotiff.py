@@ -1,12 +1,12 @@
 """Forecasts as GeoTIFF, for GIS programs, next to the forecast file `A.nc`:
 
-    A.tif                  the rate in mm h-1; of an ensemble the mean of its members
-    A_probability_0.5.tif  the probability that the rate is at or above 0.5 mm/h, from 0 to 1; one
-                           file for each threshold, of methods that give probabilities
+    A.tif                  the rate in mm h-1; for an ensemble the mean of its members
+    A_probability_0.5.tif  the probability that the rate is at or above 0.5 mm/h, from 0 to 1;
+                           one file per threshold, if the method gives probabilities
 
-Each is cloud-optimised (COG): float32, NaN = missing, north up, with overviews. A band is a lead
-time: its description is the valid time, its tags name both. The tags of the file are the attributes
-of the forecast.
+Each file is cloud-optimised (COG): float32, NaN = missing, north up, with overviews. There is one
+band per lead time. The description of a band is its valid time, its tags give both times. The tags
+of the file are the attributes of the forecast.
 """
 
 import glob
@@ -39,9 +39,9 @@ _TIFF_TAGS = {
     "institution": "TIFFTAG_ARTIST",
     "license": "TIFFTAG_COPYRIGHT",
 }
-"""Attributes that TIFF has tags of its own for."""
+"""Attributes for which TIFF has its own tags."""
 _OURS = (b"Precipitation forecast\0", b"nowcast ")
-"""Title and source, which lie in the head of a file of ours."""
+"""Title and source, which stand in the first bytes of a GeoTIFF that nowcast wrote."""
 _HEAD = 2**14  # bytes
 
 
@@ -58,7 +58,7 @@ def find_geotiffs(forecast_path: Path) -> list[Path]:
 
 
 def remove_geotiffs(forecast_path: Path, kept: Collection[Path] = ()) -> None:
-    """Remove the GeoTIFFs that nowcast wrote next to a forecast file, but those of `kept`.
+    """Remove the GeoTIFFs that nowcast wrote next to a forecast file, except those in `kept`.
 
     Raises:
         InputOutputError: if one cannot be removed.
@@ -70,8 +70,8 @@ def remove_geotiffs(forecast_path: Path, kept: Collection[Path] = ()) -> None:
             one.unlink(missing_ok=True)
         except OSError as error:
             raise InputOutputError(
-                f"{one}: cannot be removed ({error.strerror}), though it is of a forecast that was"
-                " replaced or not finished; check the permissions of its folder."
+                f"{one}: cannot be removed ({error.strerror}), although its forecast was replaced"
+                " or not finished; check the permissions of its folder."
             ) from error
 
 
@@ -87,14 +87,14 @@ def require_rasterio() -> Any:
 
 
 def write_geotiffs(forecast: xr.Dataset, path: Path) -> None:
-    """Write the GeoTIFFs of a forecast, each whole or not at all.
+    """Write the GeoTIFFs of a forecast, each complete or not at all.
 
     Args:
-        forecast: as `build_forecast` makes it.
-        path: of the forecast file that they lie next to.
+        forecast: as made by `build_forecast`.
+        path: of the forecast file; the GeoTIFFs are written next to it.
 
     Raises:
-        DataError: if its pixels are not those of a GeoTIFF; then nothing is written.
+        DataError: if its grid is not regular; then nothing is written.
         CannotCreateError, InputOutputError: if one cannot be written.
         MissingLibraryError: without rasterio.
     """
@@ -102,25 +102,26 @@ def write_geotiffs(forecast: xr.Dataset, path: Path) -> None:
     if grid is None:
         raise DataError(
             f"{geotiff_path(path)}: a GeoTIFF needs regular x and y in a projection, or regular"
-            " longitudes and latitudes, and these radar files do not have them; leave"
-            " format=geotiff out, or put files with latitudes and longitudes on such a grid"
-            " (nowcast prepare grid=…)."
+            " longitudes and latitudes, which these radar files do not have; leave format=geotiff"
+            " out, or put files with latitudes and longitudes on such a grid (nowcast prepare"
+            " grid=…)."
         )
     fields = dict(_fields(forecast, path))
     for one in fields:
         if one.exists() and not _is_ours(one):
             raise CannotCreateError(
-                f"{one}: is there already and no forecast; choose another output, or format=netcdf."
+                f"{one}: already exists and is not a forecast; choose another output, or"
+                " format=netcdf."
             )
     for one, (values, units, about) in fields.items():
         _write(one, grid.turned(values), units, forecast, _profile(grid, values.shape), about)
-    remove_geotiffs(path, kept=fields)  # those of thresholds that it no longer has
+    remove_geotiffs(path, kept=fields)  # files of thresholds that the forecast no longer has
 
 
 def _fields(
     forecast: xr.Dataset, path: Path
 ) -> Iterator[tuple[Path, tuple[Float32Array, str, dict[str, str]]]]:
-    """Each file of a forecast: values (time, y, x), their unit, and tags."""
+    """Yield the files of a forecast: path, values (time, y, x), their unit, and tags."""
     rates = forecast[RATE]
     if REALIZATION in rates.dims:
         members = {"cell_methods": f"{REALIZATION}: mean"}
@@ -138,7 +139,7 @@ def _fields(
 
 
 def _profile(grid: NorthUp, shape: tuple[int, ...]) -> dict[str, Any]:
-    """The place of a GeoTIFF of fields (…, y, x)."""
+    """Return the georeference and size of a GeoTIFF of fields (…, y, x)."""
     rasterio = require_rasterio()
     (west, _, _, north), (width, height) = grid.box, grid.pixel
     return {
@@ -153,14 +154,14 @@ def _write(
     path: Path, values: Float32Array, units: str, forecast: xr.Dataset, profile: dict[str, Any],
     about: dict[str, str],
 ) -> None:  # fmt: skip
-    """Write (time, y, x), north up, with a band for each time."""
+    """Write (time, y, x), north up, one band per time."""
     rasterio = require_rasterio()
     valid = [f"{time:.19}Z" for time in forecast["time"].values.astype("datetime64[s]").astype(str)]
     reference = f"{forecast[REFERENCE_TIME].values.astype('datetime64[s]')}Z"
     tags = {str(name): str(value) for name, value in forecast.attrs.items()}
     tags |= {tag: tags[name] for name, tag in _TIFF_TAGS.items() if name in tags}
     tags |= {REFERENCE_TIME: reference, **about}
-    tags.pop("Conventions", None)  # of NetCDF
+    tags.pop("Conventions", None)  # it applies to NetCDF only
     with rasterio.MemoryFile() as memory:
         with memory.open(count=len(values), **profile, **_LAYOUT) as file:
             file.write(values.astype(np.float32, copy=False))
@@ -171,7 +172,7 @@ def _write(
             ):
                 file.update_tags(band, valid_time=time, lead_time=f"{lead:g} minutes")
         content = memory.read()
-    with written_whole(path) as temporary:  # GDAL itself would not tell that the disk is full
+    with written_whole(path) as temporary:  # GDAL itself does not report a full disk
         temporary.write_bytes(content)
 
 

@@ -1,7 +1,8 @@
-"""What the graph of an exported model may hold: operators that take a time known beforehand, and
-values of sizes known beforehand.
+"""Limits for the graph of an exported model: operators whose running time is known beforehand, and
+values whose sizes are known beforehand.
 
-A graph from anyone could else loop for ever, fill the memory, or run what another library brings.
+Without them, a graph from an unknown source could loop for ever, fill the memory, or run code of
+another library.
 """
 
 import math
@@ -21,36 +22,36 @@ OPERATORS = frozenset({
 })  # fmt: skip
 """Arithmetic without loops, conditions, functions or random numbers.
 
-Exported models use about half of them.
+Exported models use about half of these.
 """
 MOST_NODES = 100_000
 MOST_SUMMANDS = 10**13
-"""Products that one operator may add up, a few minutes on a CPU; between two operators a
-computation can be stopped.
+"""Products that one operator may add up: a few minutes on a CPU. A computation can be stopped
+between two operators.
 """
 
 
 class GraphError(Exception):
-    """A graph that no exported model has."""
+    """The graph has something that no exported model has."""
 
 
 def peak_memory(content: bytes) -> int:
-    """The bytes that the values of an ONNX model take at once, at most, computed in their order.
+    """Return the most bytes that the values of an ONNX model take at once, computed in their order.
 
-    Errors: GraphError for an operator or a size that no exported model has; those of onnx for what
-    is no model.
+    Errors: GraphError for an operator or a size that no exported model has; the errors of onnx for
+    a file that is not a model.
     """
     import onnx
     import onnx.shape_inference
 
     model = onnx.load_model_from_string(content)
     _refuse_operators(model)
-    del model.graph.value_info[:]  # what the file says of its values; here they are worked out
+    del model.graph.value_info[:]  # the sizes that the file claims; they are computed here
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
-    sizes = dict.fromkeys(shapes, 0)  # they lie in the file
+    sizes = dict.fromkeys(shapes, 0)  # constants are stored in the file
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         shapes.setdefault(value.name, _shape(value))
         sizes.setdefault(value.name, _bytes(value, shapes[value.name]))
@@ -60,7 +61,7 @@ def peak_memory(content: bytes) -> int:
 
 
 def _refuse_operators(model: Any) -> None:
-    # FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS: no graph within
+    # FLOAT, INT, STRING, TENSOR, FLOATS, INTS, STRINGS: no subgraphs
     plain = {1, 2, 3, 4, 6, 7, 8}
     graph = model.graph
     if (
@@ -76,7 +77,7 @@ def _refuse_operators(model: Any) -> None:
         if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
             raise GraphError(f"it has the operator {f'{node.domain}.{node.op_type}'.lstrip('.')!r}")
         if not plain >= {attribute.type for attribute in node.attribute}:
-            raise GraphError(f"its operator {node.op_type!r} has more than numbers")
+            raise GraphError(f"its operator {node.op_type!r} has attributes other than numbers")
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -85,7 +86,7 @@ def _shape(value: Any) -> tuple[int, ...]:
         one.HasField("dim_value") for one in dimensions
     )
     if not known:
-        raise GraphError(f"the size of {value.name!r} is known only as it runs")
+        raise GraphError(f"the size of {value.name!r} is known only at run time")
     return tuple(one.dim_value for one in dimensions)
 
 
@@ -114,7 +115,7 @@ def _refuse_work(node: Any, shapes: dict[str, tuple[int, ...]]) -> None:
 
 
 def _in_memory(graph: Any, sizes: dict[str, int]) -> Iterator[int]:
-    """The bytes of all values that a later operator takes, after each operator."""
+    """Yield, after each operator, the bytes of all values that a later operator uses."""
     last = {name: number for number, node in enumerate(graph.node) for name in node.input}
     kept = {value.name for value in graph.output}
     live = sum(sizes[value.name] for value in graph.input)

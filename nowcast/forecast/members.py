@@ -1,8 +1,8 @@
-"""Members of an ensemble, drawn from the probabilities of a forecast.
+"""Draw members of an ensemble from the probabilities of a forecast.
 
-Each member is a plausible field: noise that varies over space and time as the rain does decides,
-pixel by pixel, where in the distribution of the forecast its rate lies. All members together have
-the probabilities of the forecast, except for probabilities below `LEAST_CHANCE`.
+Each member is a plausible field: noise that varies over space and time like rain selects, pixel by
+pixel, a quantile of the forecast distribution. All members together have the probabilities of the
+forecast, except for probabilities below `LEAST_CHANCE`.
 """
 
 import math
@@ -32,11 +32,11 @@ def with_members(
     A case has the same members in any batch and on any device.
 
     Args:
-        forecast: of b cases; one without probabilities is returned as it is.
+        forecast: of b cases; without probabilities it is returned unchanged.
         past: (b, t, h, w) in mm/h, NaN = missing, the frames that it was made from.
-        count: members.
-        seed: of the noise; each newest frame has its own.
-        motion: (b, 2, hc, wc) in pixels per timestep, x then y; None estimates it.
+        count: number of members.
+        seed: of the noise; it is combined with each case's newest frame.
+        motion: (b, 2, hc, wc) in pixels per timestep, x then y; if None, it is estimated.
     """
     if forecast.probabilities is None:
         return forecast
@@ -52,7 +52,7 @@ def with_members(
 def with_members_of_scene(
     forecast: SceneForecast, past: Float32Array, count: int, seed: int
 ) -> SceneForecast:
-    """Return the forecast of a scene with members, as `with_members`; past: (t, h, w)."""
+    """Return the forecast of a scene with members, like `with_members`; past: (t, h, w)."""
     chances = forecast.probabilities
     if chances is None:
         return forecast
@@ -70,15 +70,15 @@ def draw_members(
 ) -> Tensor:
     """Draw the members of one case.
 
-    Noise of the newest frame is moved along with the rain. It takes the nearest pixel, so that each
+    Noise of the newest frame is advected with the rain, taking the nearest pixel, so that each
     pixel keeps its distribution.
 
     Args:
         probabilities: (1, lead, k, h, w).
         past: (t, h, w) in mm/h, NaN = missing.
-        count: members.
+        count: number of members.
         seed: of the noise, together with the newest frame.
-        motion: (1, 2, hc, wc) in pixels per timestep, x then y; None estimates it.
+        motion: (1, 2, hc, wc) in pixels per timestep, x then y; if None, it is estimated.
 
     Returns:
         (lead, count, h, w) in mm/h, NaN where a probability is, on the device of the probabilities.
@@ -100,14 +100,14 @@ def draw_members(
 
 
 def _aligned(rain: Tensor, motion: Tensor) -> Tensor:
-    """The past (t, h, w) in the moving frame of reference."""
+    """Return the past (t, h, w) in the moving frame of reference."""
     steps, size = len(rain), (int(rain.shape[1]), int(rain.shape[2]))
     displacement = window_displacement(motion, steps, 0, size)
     return take_along(rain[None, :, None], displacement, steps)[0, :, 0]
 
 
 def _moved(fields: Tensor, displacement: Tensor) -> Tensor:
-    """Fields (n, …), periodic, as seen from pixels that are displaced (2, h, w), x then y."""
+    """Return periodic fields (n, …) at pixels displaced by (2, h, w), x then y."""
     rows, columns = fields.shape[1:]
     across, down = displacement.round().long()
     h, w = across.shape
@@ -118,13 +118,13 @@ def _moved(fields: Tensor, displacement: Tensor) -> Tensor:
 
 
 def _chances(noise: Tensor) -> Tensor:
-    """Normal noise → how likely a larger number is; uniform from 0 to 1, but at least
+    """Normal noise → the probability of a larger number: uniform from 0 to 1, but at least
     `LEAST_CHANCE`.
 
-    On 16 May 2018 of RADOLAN (16 cases of 20 members) the power of waves of 2 to 5 pixels falls by
-    this from 1.7 to 3.1 times the observed to 1.2 to 1.6, of 5 to 10 pixels from .95 to 1.5 to .87
-    to 1.0, and the CRPS from .2351 to .2345 mm/h. Rain of 20 mm/h and more gets rarer: after an
-    hour .57 of the observed, before .93.
+    Effect of this limit on 16 May 2018 of RADOLAN (16 cases of 20 members): the power of waves of 2
+    to 5 pixels, relative to the observed, falls from 1.7 to 3.1 down to 1.2 to 1.6; of 5 to 10
+    pixels from .95 to 1.5 down to .87 to 1.0; the CRPS from .2351 to .2345 mm/h. Rain of 20 mm/h
+    and more gets rarer: after an hour .57 of the observed, .93 without the limit.
     """
     chances: Tensor = torch.special.erfc(noise * math.sqrt(0.5))
     return chances.mul_(0.5).clamp_(min=LEAST_CHANCE)

@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     import torch
 
 DEFAULT_BYTES = 2 * 10**9
-"""What a forecast may take where neither the system nor a limit says how much is free."""
+"""What a forecast may take if neither the system nor a limit says how much is free."""
 
 
 def memory_allowed(max_memory_gb: float | None, device: "torch.device | None" = None) -> int:
-    """Bytes that a forecast may take on the device, None being the CPU: as many GB (10⁹ bytes)
-    as said, else half of what is free there.
+    """Return the bytes that a forecast may take on the device (None: the CPU): `max_memory_gb` in
+    units of 10⁹ bytes if given, else half of the free memory.
     """
     if max_memory_gb is not None:
         return round(max_memory_gb * 1e9)
@@ -22,8 +22,8 @@ def memory_allowed(max_memory_gb: float | None, device: "torch.device | None" = 
 
 
 def free_memory(device: "torch.device | None" = None) -> int | None:
-    """Bytes that are free on a GPU, or to this process on a CPU, control groups (containers,
-    jobs) included; None if unknown.
+    """Return the free bytes of a GPU, or those this process may still use on a CPU, including
+    limits of control groups (containers, jobs); None if unknown.
     """
     if device is not None and device.type == "cuda":
         import torch
@@ -42,7 +42,7 @@ def free_memory(device: "torch.device | None" = None) -> int | None:
 
 
 def _available(path: Path) -> Iterator[int]:
-    """MemAvailable of /proc/meminfo, where there is one."""
+    """Yield MemAvailable of /proc/meminfo, if the file exists."""
     if path.is_file():
         for line in path.read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -50,11 +50,11 @@ def _available(path: Path) -> Iterator[int]:
 
 
 def _left_in_groups(path: Path, root: Path) -> Iterator[int]:
-    """What each limit of memory on this process's control groups leaves; pages that only cache
+    """Yield what each memory limit of this process's control groups leaves; pages that only cache
     files count as free.
 
-    path: /proc/self/cgroup. root: where control groups are mounted, of version 2, or of version 1
-    with memory under `memory`.
+    path: /proc/self/cgroup. root: where control groups are mounted: version 2, or version 1 with
+    memory under `memory`.
     """
     if not path.is_file():
         return
@@ -71,7 +71,7 @@ def _left_in_groups(path: Path, root: Path) -> Iterator[int]:
             )
         else:
             continue
-        # in a container it may not exist, and its limit is at the root
+        # in a container this folder may not exist, and its limit is at the root
         place = mount / group.lstrip("/")
         for folder in [place, *place.parents]:
             if (
@@ -89,6 +89,6 @@ def _left_in_groups(path: Path, root: Path) -> Iterator[int]:
 
 
 def _cached(path: Path, key: str) -> int:
-    """The number behind `key` in memory.stat, 0 where there is none."""
+    """Return the number after `key` in memory.stat, or 0 if missing."""
     lines = path.read_text().splitlines() if path.is_file() else []
     return next((int(line.removeprefix(key)) for line in lines if line.startswith(key)), 0)

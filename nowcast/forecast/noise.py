@@ -1,11 +1,11 @@
-"""Gaussian noise that varies over space and time as the error of a forecast does.
+"""Gaussian noise that varies over space and time like the error of a forecast.
 
 As in STEPS (Bowler et al. 2006, https://doi.org/10.1256/qj.04.100) the noise has the power spectrum
-of the newest frame, as far as each wave became unpredictable: short waves do so at once, long ones
-late. So the noise of the first lead time is fine, and later it becomes as the rain itself. How fast
-is estimated from the past frames in the moving frame of reference.
+of the newest frame, weighted by how unpredictable each wave has become: short waves do so at once,
+long ones late. So the noise is fine at the first lead time and later looks like the rain itself.
+The rate of this change is estimated from the past frames in the moving frame of reference.
 
-All is computed by NumPy, to the last bit the same on any number of threads.
+Everything is computed by NumPy, identical to the last bit on any number of threads.
 """
 
 import math
@@ -21,29 +21,31 @@ from nowcast.arrays import Float32Array, Float64Array
 Waves = NDArray[np.complexfloating]
 
 _WET_RATE, _DRY_RATE = 0.1, 0.03
-"""In mm/h: from which on a pixel is wet, and what a dry one has in the logarithm of the rate."""
+"""In mm/h: a pixel is wet from the first on; a dry one has the second in the logarithm."""
 
 LEAST_WET = 100
-"""Wet pixels of the newest frame from which on its spectrum is used."""
+"""Wet pixels that the newest frame needs for its spectrum to be used."""
 
 LEAST_POWER = 1e-6
-"""Mean power of the newest frame from which on its spectrum is used; a uniform frame has none."""
+"""Mean power that the newest frame needs for its spectrum to be used; a uniform frame has none."""
 
 DEFAULT_SLOPE = 3.0
-"""Of a frame with less rain: the power falls with the wavenumber to this exponent, …"""
+"""For a frame with less rain: the power falls as the wavenumber to this exponent, …"""
 
 DEFAULT_LENGTH = 4.0
-"""… and waves of so many pixels keep 1/e from one timestep to the next; longer ones keep more."""
+"""… and waves of this many pixels keep 1/e from one timestep to the next; longer ones keep more."""
 
 LONGEST_MEMORY = 0.9999
 """The largest correlation from one timestep to the next, of waves as long as the grid."""
 
 GROWTH = 1.5
 """The logarithm of the skill at a wavelength falls as the lead time to this power. The power is 1
-if rain only changes, and 2 if it only leaves its path. On 16 May 2018 of RADOLAN (16 cases of 20
-members) 1 has the best sums (CRPS of 60 minutes .1687 mm, of 1.5 and 2 .1691 and .1703), 2 the best
-spectra (at 60 minutes, waves of 5 to 10 and of 2 to 5 pixels have 1.05 and 1.5 times the observed
-power; of 1 and 1.5: 1.6 and 2.8, 1.3 and 1.9): this one is between.
+if rain only changes, and 2 if it only deviates from its path.
+
+Measured on 16 May 2018 of RADOLAN (16 cases of 20 members): a power of 1 gives the best sums (CRPS
+of 60 minutes .1687 mm; .1691 for 1.5, .1703 for 2), a power of 2 the best spectra (at 60 minutes,
+waves of 5 to 10 and of 2 to 5 pixels have 1.05 and 1.5 times the observed power; 1.6 and 2.8 for a
+power of 1, 1.3 and 1.9 for 1.5). The value here is a compromise.
 """
 
 _TAPER = 8  # the outermost eighth of each side fades to 0 before a spectrum is taken
@@ -51,12 +53,12 @@ _TAPER = 8  # the outermost eighth of each side fades to 0 before a spectrum is 
 
 @dataclass(frozen=True, eq=False)
 class NoiseModel:
-    """How noise varies over the grid, and from one lead time to the next.
+    """How noise varies over the grid and from one lead time to the next.
 
     Args:
         size: (h, w) in pixels, at least those of the frames.
-        amplitude: (h, w // 2 + 1) of each wave, such that the noise has a variance of 1.
-        memory: (h, w // 2 + 1) the correlation of each wave with itself one timestep before.
+        amplitude: (h, w // 2 + 1) of each wave, scaled to a noise variance of 1.
+        memory: (h, w // 2 + 1) the correlation of each wave with itself one timestep earlier.
     """
 
     size: tuple[int, int]
@@ -65,10 +67,10 @@ class NoiseModel:
 
 
 def noise_model(aligned: Float32Array) -> NoiseModel:
-    """Return the noise of the past rain in the moving frame of reference.
+    """Return the noise model of the past rain in the moving frame of reference.
 
-    Without enough rain in the newest frame, as of a dry or missing one, the spectrum follows
-    `DEFAULT_SLOPE`; and without enough in two frames, one timestep apart, the memory follows
+    If the newest frame has too little rain, as a dry or missing one, the spectrum follows
+    `DEFAULT_SLOPE`. If no two successive frames have enough rain, the memory follows
     `DEFAULT_LENGTH`.
 
     Args:
@@ -87,16 +89,16 @@ def noise_model(aligned: Float32Array) -> NoiseModel:
 
 
 def noise_fields(model: NoiseModel, steps: int, count: int, seed: int) -> Iterator[Float32Array]:
-    """Make the noise of each lead time: (count, h, w), normally distributed.
+    """Generate the noise of each lead time: (count, h, w), normally distributed.
 
-    Each wave changes from one lead time to the next by an autoregression of order 1, whose
-    correlation is its memory, and grows with what is not known of it by then. The same seed gives
-    the same noise. It continues periodically beyond its size.
+    Each wave changes from one lead time to the next by an autoregression of order 1 whose
+    correlation is its memory. Its amplitude grows with its uncertainty at that lead time. The same
+    seed gives the same noise, which continues periodically beyond its size.
 
     Args:
         model: its variation over space and time.
-        steps: lead times.
-        count: independent fields.
+        steps: number of lead times.
+        count: number of independent fields.
         seed: of the random numbers.
     """
     random = np.random.default_rng(seed)
@@ -121,7 +123,7 @@ def _is_wet(frame: Float32Array) -> bool:
 
 
 def _waves(frame: Float32Array, size: tuple[int, int]) -> Waves:
-    """The logarithm of rates (h, w), less its mean; 0 where missing, and towards the border."""
+    """Transform the log of rates (h, w) minus its mean; 0 if missing, tapered at the border."""
     measured = ~np.isnan(frame)
     logs = np.full(frame.shape, math.log(_DRY_RATE))
     np.log(frame, out=logs, where=frame >= _WET_RATE)
@@ -132,7 +134,7 @@ def _waves(frame: Float32Array, size: tuple[int, int]) -> Waves:
 
 
 def _window(length: int) -> Float64Array:
-    """(length,) 1, and falling to 0 at both ends."""
+    """(length,) 1 in the middle, falling to 0 at both ends."""
     place = np.arange(length) + 0.5
     border = np.minimum(place, length - place) * (_TAPER / length)
     window: Float64Array = np.sin(np.minimum(border, 1) * (math.pi / 2)) ** 2
@@ -140,21 +142,21 @@ def _window(length: int) -> Float64Array:
 
 
 def _easy(length: int) -> int:
-    """The next length whose Fourier transform is fast: a product of 2, 3 and 5."""
+    """Return the next length with a fast Fourier transform: a product of 2, 3 and 5."""
     while math.gcd(length, 2**12 * 3**8 * 5**6) < length:
         length += 1
     return length
 
 
 def _rings(size: tuple[int, int]) -> Float64Array:
-    """The wavenumber of each coefficient (h, w // 2 + 1): waves along the longer side, rounded."""
+    """Return the wavenumber of each coefficient (h, w // 2 + 1): waves per longer side, rounded."""
     down, across = np.fft.fftfreq(size[0])[:, np.newaxis], np.fft.rfftfreq(size[1])
     rings: Float64Array = np.rint(np.hypot(down, across) * max(size))
     return rings
 
 
 def _mean(power: Float64Array, size: tuple[int, int]) -> float:
-    """The mean over all coefficients, those that `rfft2` leaves out included."""
+    """Return the mean over all coefficients, including those that `rfft2` leaves out."""
     twice = np.full(power.shape[1], 2.0)
     twice[0] = 1
     if size[1] % 2 == 0:
@@ -165,14 +167,14 @@ def _mean(power: Float64Array, size: tuple[int, int]) -> float:
 def _memory(
     pairs: Sequence[tuple[Float32Array, Float32Array]], size: tuple[int, int]
 ) -> Float64Array:
-    """The correlation of waves with those of the frame before, by octaves of the wavenumber; it
-    never rises with the wavenumber.
+    """Return the correlation of waves with those of the frame before, by octaves of the wavenumber;
+    it never rises with the wavenumber.
     """
     octave = np.log2(np.maximum(_rings(size), 1))
     both, before, after = np.sum([_products(*pair, octave, size) for pair in pairs], axis=0)
     known = both / np.maximum(np.sqrt(before * after), 1e-12)
     known = np.minimum.accumulate(known.clip(0, LONGEST_MEMORY))
-    # an octave's own value stands in its middle
+    # the value of an octave applies to its middle
     memory: Float64Array = np.interp(octave, np.arange(len(known)) + 0.5, known)
     return memory
 
@@ -180,8 +182,8 @@ def _memory(
 def _products(
     first: Float32Array, second: Float32Array, octave: Float64Array, size: tuple[int, int]
 ) -> Float64Array:
-    """(3, octaves) sums over the waves of two frames: one with the other, each with itself."""
-    missing = np.isnan(first) | np.isnan(second)  # as what came from outside since then
+    """Return (3, octaves) sums over the waves of two frames: their product, and their squares."""
+    missing = np.isnan(first) | np.isnan(second)  # includes rain that came from outside since
     one, other = (_waves(np.where(missing, np.nan, frame), size) for frame in (first, second))
     products = (one * other.conj()).real, np.abs(one) ** 2, np.abs(other) ** 2
     place = octave.astype(int).ravel()

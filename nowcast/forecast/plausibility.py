@@ -1,4 +1,4 @@
-"""Whether a forecast may be published at all."""
+"""Check whether a forecast may be published."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,15 +6,15 @@ from numpy.typing import NDArray
 from nowcast.errors import InternalError
 
 WET_RATE = 0.1
-"""mm/h, from which on a pixel is wet."""
+"""mm/h; a pixel is wet from this rate on."""
 LITTLE = 0.02
-"""A wet share that is as good as none: added to both shares, so that the first shower of a dry
-day may grow.
+"""A wet fraction that counts as none. It is added to both fractions, so that the first shower of a
+dry day may grow.
 """
 
 
 def wet_share(rates: NDArray[np.float32]) -> float:
-    """The share of measured pixels at or above 0.1 mm/h; NaN where there is none."""
+    """Return the fraction of measured pixels at or above 0.1 mm/h; NaN if none is measured."""
     measured = np.isfinite(rates)
     return float((rates[measured] >= WET_RATE).mean()) if measured.any() else float("nan")
 
@@ -26,17 +26,19 @@ def refuse_implausible(
     max_wet_ratio: float,
     known: NDArray[np.bool_] | None = None,
 ) -> None:
-    """rates: (lead, h, w) forecast, or (lead, m, h, w) of an ensemble; newest: (h, w) observed;
-    both in mm/h, NaN = missing.
+    """Refuse a forecast with impossible rates or an implausible wet fraction.
 
-    known: (h, w) where the forecast has to be a number; None: wherever it can, but somewhere at the
+    rates: (lead, h, w) forecast, or (lead, m, h, w) for an ensemble; newest: (h, w) observed; both
+    in mm/h, NaN = missing.
+    known: (h, w) where the forecast must be a number; None: anywhere, but at least one pixel at the
     first lead time.
-    max_wet_ratio: with w_k the share of wet pixels at lead time k (of an ensemble the mean of its
-    members' shares) and w_0 that of the newest frame, (w_k + 0.02) / (w_0 + 0.02) is at most this,
-    and at the first lead time at least one in this many: rain may end later, but not at once.
+    max_wet_ratio: the limit of (w_k + 0.02) / (w_0 + 0.02), where w_k is the wet fraction at lead
+    time k (for an ensemble the mean over its members) and w_0 that of the newest frame. At the
+    first lead time the ratio must also be at least 1 / max_wet_ratio: rain may end later, but not
+    at once.
 
-    Errors: InternalError where a rate is below 0, infinite or above `max_rate`, where it is no
-    number though it should be one, and where the wet share is as it never is.
+    Errors: InternalError if a rate is negative, infinite or above `max_rate`, if it is NaN although
+    it should be a number, or if the wet fraction is implausible.
     """
     problem = _of_rates(rates, max_rate, known) or _of_wet_shares(rates, newest, max_wet_ratio)
     if problem:
@@ -47,14 +49,14 @@ def refuse_implausible(
 
 
 def _of_rates(rates: NDArray[np.float32], max_rate: float, known: NDArray[np.bool_] | None) -> str:
-    """What is wrong with the values themselves; empty where nothing is."""
+    """Return what is wrong with the values themselves; empty if nothing is."""
     if np.isinf(rates).any():
         return "holds infinite rates"
     unknown = np.isnan(rates)
     if known is not None and unknown[..., known].any():
-        return f"is no number at {int(unknown[..., known].sum())} pixels that its input covers"
+        return f"is missing at {int(unknown[..., known].sum())} pixels that its input covers"
     if unknown[0].all():
-        return "knows nothing, not even at its first lead time"
+        return "is missing everywhere, even at its first lead time"
     lowest, highest = np.nanmin(rates), np.nanmax(rates)
     if lowest < 0:
         return f"holds negative rates, down to {lowest:g} mm/h"
@@ -64,8 +66,8 @@ def _of_rates(rates: NDArray[np.float32], max_rate: float, known: NDArray[np.boo
 def _of_wet_shares(
     rates: NDArray[np.float32], newest: NDArray[np.float32], max_wet_ratio: float
 ) -> str:
-    """What is wrong with how much of the frames is wet; empty where nothing is, or where there
-    is nothing to hold them against.
+    """Return what is wrong with the wet fraction; empty if nothing is, or if it cannot be compared
+    with the newest frame.
     """
     before = wet_share(newest)
     after = [
@@ -78,10 +80,10 @@ def _of_wet_shares(
             f"more than max_wet_ratio={max_wet_ratio:g} times as much",
         )
     elif ratios[0] < 1 / max_wet_ratio:
-        lead, beyond = 0, f"less than one part in max_wet_ratio={max_wet_ratio:g}"
+        lead, beyond = 0, f"less than 1/max_wet_ratio of it, max_wet_ratio={max_wet_ratio:g}"
     else:
         return ""
     return (
-        f"is wet on {after[lead]:.1%} of its pixels at lead time {lead + 1} and the newest frame on"
-        f" {before:.1%}, {beyond}"
+        f"is wet on {after[lead]:.1%} of its pixels at lead time {lead + 1}, the newest frame on"
+        f" {before:.1%}: {beyond}"
     )

@@ -1,16 +1,16 @@
-"""One forecast of several models: the mean of what they forecast, pixel by pixel.
+"""One forecast from several models: the pixel-by-pixel mean of their forecasts.
 
-At each pixel a model has a weight: 1, or of a model that was trained on a region a weight that
+At each pixel a model has a weight: 1, or for a model that was trained on a region a weight that
 falls to 0 at the border of that region, as a Hann window along both axes. So where regions overlap
-one model fades into the other, and there is no seam; where only one model counts it counts wholly.
+one model fades into the other, without a seam; where only one model forecasts, it counts fully.
 A pixel that is missing in a forecast has no weight in it.
 
 Probabilities are pooled, p = Σ w p_i / Σ w of the calibrated ones: a linear pool (Stone 1961,
 https://doi.org/10.1214/aoms/1177704873), whose Brier score is at most the mean of those of its
-models. It is less sharp than they are, so that a rate is not the mean of their rates: it follows
-from the pooled probabilities. The best cuts depend on how much a forecast dares to say, and each
-model's past forecasts have something to say of that; so each model finds the cuts of the pooled
-probabilities on its own region (`Calibration.cuts_of`), and these have the same weights as its
+models. It is less sharp than each of them, so its rate is not the mean of their rates but follows
+from the pooled probabilities. The best cuts depend on the sharpness of a forecast, which each model
+knows from its past forecasts. So each model finds the cuts of the pooled probabilities on its own
+region (`Calibration.cuts_of`), and these have the same weights as its
 probabilities, c = Σ w c_i / Σ w.
 
 Heterogeneous regions with a model each: Yuan, Zhou and Yang 2018
@@ -34,7 +34,7 @@ from nowcast.radar.placing.regions import Region
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What one model of several forecasts.
+    """The forecast of one of several models.
 
     forecast: of the region, or of the whole grid without one. calibration: of a model that gives
     probabilities.
@@ -83,7 +83,7 @@ def pooled(parts: Sequence[Part], size: tuple[int, int], rate: str = "csi") -> F
 
 
 def covered_by(regions: Sequence[Region | None], size: tuple[int, int]) -> Tensor | None:
-    """Return (h, w) which pixels some model forecasts; None if one forecasts the whole grid."""
+    """Return (h, w) which pixels any model forecasts; None if one forecasts the whole grid."""
     if None in regions:
         return None
     covered = torch.zeros(size, dtype=torch.bool)
@@ -107,7 +107,7 @@ def scene_forecast_of(parts: Sequence[Part], size: tuple[int, int], rate: str) -
 
 
 def _placed(part: Part, size: tuple[int, int]) -> Forecast:
-    """The forecast of a region on the whole grid, NaN outside."""
+    """Return the forecast of a region on the whole grid, NaN outside."""
     region, forecast = part.region, part.forecast
     if region is None:
         return forecast
@@ -138,8 +138,8 @@ def _weights(part: Part, size: tuple[int, int]) -> Tensor:
 
 
 def _mean(parts: Sequence[Part], fields: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """The mean of fields (b, lead, c, h, w), each of the region of its part and NaN in all
-    channels of a pixel where it is missing; NaN where all are.
+    """Return the mean of fields (b, lead, c, h, w), each on the region of its part and NaN in all
+    channels of a missing pixel; NaN where all are.
     """
     shape = fields[0].shape
     total = fields[0].new_zeros(*shape[:3], *size, dtype=torch.float32)
@@ -153,7 +153,7 @@ def _mean(parts: Sequence[Part], fields: Sequence[Tensor], size: tuple[int, int]
 
 
 def _rates(parts: Sequence[Part], probabilities: Probabilities, rate: str) -> Tensor:
-    """The rates (b, lead, 1, h, w) of pooled probabilities."""
+    """Return the rates (b, lead, 1, h, w) of pooled probabilities."""
     values, thresholds = probabilities.values, probabilities.thresholds
     calibrations = [part.calibration for part in parts if part.calibration is not None]
     if rate != "csi":
@@ -180,8 +180,8 @@ def _rates(parts: Sequence[Part], probabilities: Probabilities, rate: str) -> Te
 
 
 def _blended(parts: Sequence[Part], cuts: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """The cuts (b, lead, k, h, w) of each pixel of those (b, lead, k) of each part; 1 where no part
-    forecasts.
+    """Return the cuts (b, lead, k, h, w) of each pixel from those (b, lead, k) of each part; 1
+    where no part forecasts.
     """
     fields = [
         one[..., None, None].expand(*one.shape, *_everywhere(part, size).size)

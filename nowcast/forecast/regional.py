@@ -1,4 +1,4 @@
-"""The forecast of a region of the grid by a model that was trained on it."""
+"""The forecast of a region of the grid by a model trained on that region."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,9 @@ from nowcast.radar.placing.regions import Region
 def seen_for(forecaster: Forecaster, region: Region, size: tuple[int, int]) -> Region:
     """Return the part of a grid (h, w) that is computed for the forecast of a region.
 
-    In the fixed frame it is the region and the pixels around that its forecast depends on, so that
-    rain which comes in from outside is seen. In the moving frame it is the whole grid: motion is
-    estimated there, and rain comes from afar. A model of one size only sees its region.
+    In the fixed frame it is the region and the surrounding pixels that its forecast depends on, so
+    that rain coming in from outside is seen. In the moving frame it is the whole grid: motion is
+    estimated there, and rain comes from afar. A model for one grid size only sees its region.
     """
     model = forecaster.model
     if not isinstance(model, Local):

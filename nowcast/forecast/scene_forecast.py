@@ -1,4 +1,4 @@
-"""The forecast of a scene, as arrays: what is written into a file."""
+"""The forecast of a scene as arrays, ready to be written into a file."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SceneForecast:
-    """What is forecast from a scene.
+    """The forecast of a scene.
 
     Args:
         rates: (lead, h, w), or (lead, m, h, w) of an ensemble, in mm/h, NaN = missing.
         probabilities: for the same times and pixels; None if the method gives none.
-        members: (lead, n, h, w) in mm/h: drawn from the probabilities, or without these the rates
-            of each of several models; None if there are none.
-        within: (h, w) where a model forecasts; None: on the whole grid.
-        remarks: what is to be known of it, in words.
+        members: (lead, n, h, w) in mm/h: drawn from the probabilities or, without probabilities,
+            the rates of each of several models; None if there are none.
+        within: (h, w) where a model forecasts; None means the whole grid.
+        remarks: notes for the user, in words.
     """
 
     rates: Float32Array

@@ -1,4 +1,4 @@
-"""Forecasts of one window after the other, where each is the one before, moved on by a frame."""
+"""Forecasts of successive windows, each one frame later than the one before."""
 
 import torch
 from torch import Tensor
@@ -10,34 +10,34 @@ from nowcast.probability.forecast import Forecast
 
 
 class WarmForecaster:
-    """A `Forecaster` that between two forecasts takes in all frames of the next but its newest, so
-    that this alone is left.
+    """A `Forecaster` that encodes the older frames of the next window in advance, so that a new
+    frame needs only one step.
 
-    The forecast is that of the forecaster, of any past: where its first frames are not those that
-    were taken in, as one came late or is missing, all are taken in anew, and so are those of a
-    model that is not `Streaming`, or has hooks, which would not be called. In the moving frame all
-    past frames are taken along again with each newest one, so nothing can be taken in before.
+    The forecast equals that of the forecaster, for any past. If the first frames are not those that
+    were encoded, because one came late or is missing, all are encoded again. So are those of a
+    model that is not `Streaming`, or that has hooks, which would not be called. In the moving frame
+    all past frames are advected again with each newest one, so nothing can be encoded in advance.
 
-    A window begins at a state of zero, as in training. A state that was carried on from frame to
-    frame for ever would save that work altogether, but the model has never seen one of more than
-    `input_steps` frames, and its forecast would not be the same.
+    A window begins at a state of zero, as in training. Carrying a state on for ever would be
+    cheaper still, but the model has never seen one of more than `input_steps` frames, and its
+    forecast would differ.
     """
 
     def __init__(self, forecaster: Forecaster) -> None:
         self.forecaster = forecaster
         self._next: Tensor | None = None
-        """The frames that the next window begins with, if it is this one moved on by a frame."""
+        """The frames that the next window begins with, if it is this one moved by one frame."""
         self._taken_in: tuple[Tensor, CellStates] | None = None
-        """Frames, and the states after them."""
+        """Encoded frames, and the states after them."""
 
     @torch.inference_mode()
     def __call__(self, past: Tensor) -> Tensor:
-        """As `Forecaster.__call__`."""
+        """Return the forecast rates; see `Forecaster.__call__`."""
         return self.forecast(past).rates
 
     @torch.inference_mode()
     def forecast(self, past: Tensor) -> Forecast:
-        """As `Forecaster.forecast`."""
+        """Return the forecast; see `Forecaster.forecast`."""
         forecaster, model = self.forecaster, self.forecaster.model
         steps = forecaster.input_steps
         states = self._after(past[:, : steps - 1])
@@ -52,9 +52,9 @@ class WarmForecaster:
 
     @torch.inference_mode()
     def prepare(self) -> None:
-        """Take in the frames that the next window will begin with.
+        """Encode the frames that the next window will begin with.
 
-        Once is enough: without a new forecast this does nothing.
+        Called again without a new forecast, it does nothing.
         """
         forecaster, model, frames = self.forecaster, self.forecaster.model, self._next
         if (
@@ -71,7 +71,7 @@ class WarmForecaster:
         self._next = None
 
     def _after(self, frames: Tensor) -> CellStates | None:
-        """The states after just these frames, where they have been taken in."""
+        """Return the states after exactly these frames, if they are encoded, else None."""
         if self._taken_in is None or self._taken_in[0].shape != frames.shape:
             return None
         known, states = self._taken_in

@@ -1,11 +1,10 @@
-"""Forecasts of large grids in tiles, each with as much around it as its forecast depends on: equal
-to that of the whole grid.
+"""Forecast large grids in tiles, with the same result as for the whole grid.
 
-The models are convolutions in space, and scaling is a function of each pixel alone, so a pixel of
-the forecast depends on the past within the model's halo and on where its cells begin; a tile at a
-multiple of their size with its halo forecasts the same. Anything taken over a whole grid, as a
-normalisation by its mean, would break that; there is nothing of the kind. What rounding makes of
-another order of sums is all that differs.
+Each tile is forecast with a halo, the surrounding pixels that its forecast depends on. Models are
+convolutions in space, and scaling works pixel by pixel. So a pixel of the forecast depends only on
+the past within the model's halo and on where its cells begin, and tiles begin at multiples of the
+cell size. Anything computed over the whole grid, such as a normalisation by its mean, would break
+this; there is nothing of that kind. Only rounding differs, because sums are taken in another order.
 """
 
 import math
@@ -25,29 +24,27 @@ from nowcast.model.stacks import Local
 from nowcast.probability.forecast import Forecast
 
 WORKSPACE = 1.7
-"""Memory that a forecast takes, as a multiple of its tensors: convolutions work in some of their
-own. Measured as the growth
-of resident memory on a CPU in fp32: 1.14 to 1.60 for the models of configs/model on 300 × 300 to
-2000 × 2000 pixels.
+"""Memory that a forecast takes, as a multiple of its tensors, since convolutions need some of their
+own. Measured as the growth of resident memory on a CPU in fp32: 1.14 to 1.60 for the models of
+configs/model on 300 × 300 to 2000 × 2000 pixels.
 """
 
 LEAST_TILE = 64
-"""Pixels along each side from which a tile is worth it."""
+"""Smallest side of a tile in pixels."""
 
 Extent = tuple[int, int]
-"""First pixel along an axis, and the one past the last."""
+"""First pixel along an axis, and the end, which is exclusive."""
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a grid is cut.
+    """How a grid is divided into tiles.
 
-    rows, columns: where tiles begin along each axis, and last the size of the grid: (0, 512, 765)
-    are two.
-    halo: pixels around a tile that its forecast depends on, as far as the grid goes.
-    whole_bytes: memory that the whole grid at once would need; where it fits, this may be more than
-    that. allowed_bytes: what a
-        tile with its halo stays below.
+    rows, columns: where tiles begin along each axis, followed by the size of the grid: (0, 512,
+    765) means two.
+    halo: pixels around a tile that its forecast depends on, cut off at the border of the grid.
+    whole_bytes: memory for the whole grid at once, or an upper bound of it if that fits.
+    allowed_bytes: limit for a tile with its halo.
     """
 
     rows: tuple[int, ...]
@@ -70,12 +67,12 @@ class Tiling:
 
 
 def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_bytes: int) -> Tiling:
-    """The whole grid as one tile where it fits into so much memory, else the tiles that fit with
-    the least to compute.
+    """Return the whole grid as one tile if it fits into the allowed memory, else the tiles that fit
+    with the least computation.
 
     past_shape: of the past (b, t, 1 + k, h, w). The past itself and the forecast, which stay in
     memory, are not counted.
-    Errors: DeviceError where the model cannot forecast in tiles, or not in any so small.
+    Errors: DeviceError if the model cannot forecast in tiles, or the smallest tiles do not fit.
     """
     model, steps, (batch_size, *_, height, width) = (
         forecaster.model,
@@ -90,11 +87,11 @@ def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_byt
     if whole <= allowed_bytes:
         return Tiling((0, height), (0, width), 0, whole, allowed_bytes)
     needs = (
-        f"{height}×{width} pixels need {two_digits(whole / 1e9)} GB to forecast, and"
-        f" {two_digits(allowed_bytes / 1e9)} GB may be taken"
+        f"{height}×{width} pixels need {two_digits(whole / 1e9)} GB to forecast, but only"
+        f" {two_digits(allowed_bytes / 1e9)} GB may be used"
     )
     remedy = (
-        "Free some, allow more (predict's max_memory_gb), lower evaluate's batch_size, or take a"
+        "Free some, allow more (predict's max_memory_gb), lower evaluate's batch_size, or use a"
         " smaller grid or model."
     )
     if not isinstance(model, Local):
@@ -119,7 +116,7 @@ def choose_tiling(forecaster: Forecaster, past_shape: Sequence[int], allowed_byt
     if not fitting:
         least = [min(cut.longest for cut in axis) for axis in cuts]
         raise DeviceError(
-            f"{needs}; the smallest tiles worth it, {least[0]}×{least[1]} with their halo of"
+            f"{needs}; the smallest useful tiles, {least[0]}×{least[1]} with their halo of"
             f" {halo}, need"
             f" {two_digits((per_pixel * math.prod(least) + weights) / 1e9)} GB. {remedy}"
         )
@@ -135,11 +132,10 @@ def forecast_in_tiles(
 ) -> Tensor:
     """The past (b, t, 1 + k, h, w) as a `Forecaster` takes it → forecasts (b, lead, c, h, w).
 
-    forecast: of a part of the past, in space: the forecaster, on whatever device. What it gives for
-    the whole is returned as it
-        is; tiles are put together on the device of the past. A tile of which no frame measures a
-        pixel is not asked for: it is NaN.
-    progress: is told the tiles done and their number.
+    forecast: forecasts a part of the grid: the forecaster, on any device. With one tile its result
+    is returned directly; several tiles are assembled on the device of the past. A tile without
+    measured pixels is not forecast; it is NaN.
+    progress: called with the number of tiles done and their total.
     """
     tiles = tiling.tiles
     if len(tiles) == 1:
@@ -168,9 +164,10 @@ def tiled_forecast(
     device: torch.device,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Forecast:
-    """The forecast of a past (b, t, 1 + k, h, w), its network computed tile by tile on a device.
+    """Return the forecast of a past (b, t, 1 + k, h, w); the network is computed in tiles on a
+    device.
 
-    What the network sees is taken along with the rain on the whole grid, and so is its forecast.
+    The input of the network, and its forecast, are advected on the whole grid.
     """
 
     def part(seen: Tensor) -> Tensor:
@@ -183,8 +180,8 @@ def tiled_forecast(
 
 
 class _Cut(NamedTuple):
-    """An axis in tiles. longest, pixels: of one tile with its halo, as the model pads it, and
-    of all of them.
+    """An axis divided into tiles. longest: pixels of the longest tile with its halo, padded as by
+    the model; pixels: the sum over all tiles.
     """
 
     bounds: tuple[int, ...]
@@ -193,8 +190,8 @@ class _Cut(NamedTuple):
 
 
 def _cuts(size: int, multiple: int, halo: int) -> list[_Cut]:
-    """An axis in one tile, two, three, … down to tiles half as wide as the halo, which are 25
-    times the work.
+    """Return divisions of an axis into one tile, two, three, … down to tiles half as wide as the
+    halo, which take 25 times the work.
     """
     least = max(multiple, halo // 2, LEAST_TILE)
     cuts = []

@@ -1,4 +1,4 @@
-"""The chain of cycles: what is remembered from one cycle to the next, whichever file shows it."""
+"""State carried from one cycle to the next, independent of the file format that stores it."""
 
 import logging
 import math
@@ -37,13 +37,13 @@ class Published:
 
 @dataclass(frozen=True)
 class Chain:
-    """The state of a chain of cycles.
+    """The state after a series of cycles.
 
-    since: from when on cycles are counted [Unix seconds]. cycles: their number by outcome.
-    failures_in_a_row: cycles that failed since the last that did not.
-    last: the forecast published last. newest: that of the newest reference time; a back-fill
-    publishes older ones.
-    cycle: the last cycle, as `Report.fields` has it. ended: when it ended [Unix seconds].
+    since: start of the counting of cycles [Unix seconds]. cycles: their number by outcome.
+    failures_in_a_row: number of failed cycles since the last success.
+    last: the forecast published last. newest: the forecast with the newest reference time, because
+    a back-fill publishes older ones.
+    cycle: the last cycle, as returned by `Report.fields`. ended: when it ended [Unix seconds].
     """
 
     since: float
@@ -55,7 +55,7 @@ class Chain:
     ended: float = math.nan
 
     def after(self, cycle: Mapping[str, Any], ended: float) -> "Chain":
-        """Return the state after one more cycle, as `Report.fields` has it."""
+        """Return the state after one more cycle, given as `Report.fields`."""
         outcome, last, newest = cycle["outcome"], self.last, self.newest
         if outcome in ("forecast", "fallback"):
             last = _published(cycle, ended)
@@ -73,8 +73,8 @@ class Chain:
 
 
 class Form(NamedTuple):
-    """How a file shows a chain, how a chain is read from its text, and whether all users may read
-    the file, whatever the umask.
+    """How a file shows the state, how the state is read from its text, and whether all users may
+    read the file, whatever the umask.
     """
 
     show: Callable[[Chain], str]
@@ -83,10 +83,11 @@ class Form(NamedTuple):
 
 
 def write_chain(path: Path, cycle: Mapping[str, Any], form: Form) -> None:
-    """Add a cycle, as `Report.fields` has it, to the chain that a file shows; whole or not at all.
+    """Add a cycle, given as `Report.fields`, to the state that a file stores; complete or not at
+    all.
 
-    Each file remembers its own chain, so it counts on without the other. One that cannot be
-    understood is replaced, which is logged.
+    Each file stores its own state and does not need the others. A file that cannot be parsed is
+    replaced, and this is logged.
     Errors: CannotCreateError, InputOutputError.
     """
     now = datetime.now(UTC).timestamp()
@@ -94,7 +95,7 @@ def write_chain(path: Path, cycle: Mapping[str, Any], form: Form) -> None:
     with written_whole(path) as temporary:
         temporary.write_text(form.show(chain), encoding="utf-8")
     if form.for_all:
-        with suppress(OSError):  # of a file system that has no permissions
+        with suppress(OSError):  # file systems without permissions
             path.chmod(0o644)
 
 
@@ -113,13 +114,13 @@ def _published(cycle: Mapping[str, Any], at: float) -> Published:
 
 
 def _remembered(path: Path, form: Form) -> Chain | None:
-    """Return the chain that a file shows; None without a file, or if it cannot be understood."""
-    if not path.is_file():  # a device may have no end
+    """Return the state that a file stores; None if it is missing or cannot be parsed."""
+    if not path.is_file():  # reading a device may never end
         return None
     try:
         return form.read(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
         log.warning(
-            "%s: cannot be understood (%s: %s); begun anew.", path, type(error).__name__, error
+            "%s: cannot be parsed (%s: %s); starting again.", path, type(error).__name__, error
         )
         return None

@@ -1,5 +1,5 @@
-"""One cycle: the newest frames, or those up to a time → a forecast that is published, or a
-stated reason why there is none.
+"""One cycle: from the newest frames, or those up to a time, to a published forecast, or to a stated
+reason why there is none.
 """
 
 import json
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from nowcast.service.methods import Made
 
 _DIGESTS = "input_digests"
-"""The attribute of a forecast file that tells which frames it was made from."""
+"""The attribute of a forecast file with a digest of each input frame."""
 _PUBLISHER = {"institution": "institution", "licence": "license", "contact": "contact"}
-"""The keys by which the user says whose the forecast is, and the attributes that they become."""
+"""The keys with which the user names the publisher, and the attributes they become."""
 
 
 def run_cycle(
@@ -53,22 +53,22 @@ def run_cycle(
     now: np.datetime64,
     questions: Questions,
 ) -> None:
-    """Forecast from `at`, or from the newest frame, unless that forecast is there; `report` is
-    filled in as far as it comes.
+    """Forecast from `at`, or from the newest frame, unless that forecast exists; fill in `report`
+    on the way.
 
-    A forecast that is there is made again where the frames that it was made from are others by now,
-    and a fallback always: it is replaced where a better method has its frames by now.
+    An existing forecast is made again if its input frames have changed since. A fallback is always
+    tried again: it is replaced if a better method has its frames now.
 
-    now: by the clock; without `at`, later frames are not there yet, and `max_age` counts from it.
-    questions: what is asked of the forecast, once it is published.
-    Errors: as each part; WarnedError and TryLaterError, once all is published, where
-    `warnings.exit_code` and `fallback_exit_code` ask for it.
+    now: current time; without `at`, later frames are ignored, and `max_age` counts from it.
+    questions: what to derive from the forecast once it is published.
+    Errors: as each part; WarnedError and TryLaterError, after everything is published, if
+    `warnings.exit_code` and `fallback_exit_code` ask for them.
     """
     with deadline(config.deadline):
         with report.timed("find"):
             try:
                 reference_time = newest_time(source, config, now) if at is None else at
-            finally:  # that of a frame that is too old is of interest, too
+            finally:  # the age of a frame that is too old is reported, too
                 seen = source.seen if at is None else at
                 report.age = (
                     None
@@ -107,7 +107,7 @@ def run_cycle(
             report.warnings, unknown = questions.answer(forecast, observed, report.path)
             report.remarks += unknown
         if config.page is not None:
-            from nowcast.service.page import write_page  # brings PROJ and Pillow
+            from nowcast.service.page import write_page  # imports PROJ and Pillow
 
             write_page(source, questions, reference_time, now, report.warnings)
     warned = [name for name, found in report.warnings.items() if found]
@@ -118,27 +118,29 @@ def run_cycle(
 
 
 def is_outdated(there: Mapping[str, Any], report: Report, source: FrameSource) -> bool:
-    """Whether frames that the forecast at `report.path` was made from, whose attributes are
-    `there`, changed since; remarked if so.
+    """Whether input frames of the forecast at `report.path`, which has the attributes `there`,
+    changed since it was made; if so, add a remark.
     """
     assert report.path is not None
     try:
         digests = dict(json.loads(there.get(_DIGESTS, "{}")))
         changed = source.changed_since(digests, report.path.stat().st_mtime)
-    # gone meanwhile, or the attribute was changed by others
+    # the file is gone, or another program changed the attribute
     except (OSError, ValueError, TypeError):
         return False
     if changed:
         frames = ", ".join(f"{time:.16}" for time in changed)
         report.remarks.append(
-            f"{report.path}: made again, because frames changed after it was made: {frames} UTC"
+            f"{report.path}: made again, because frames changed since: {frames} UTC"
         )
     return bool(changed)
 
 
 def newest_time(source: FrameSource, config: PredictConfig, now: np.datetime64) -> np.datetime64:
-    """Errors: as `FrameSource.newest`; TryLaterError where there is no frame at all and the
-    chain of methods ends in `none`.
+    """Return the time of the newest frame.
+
+    Errors: as `FrameSource.newest`; TryLaterError if there are no frames and `none` is the last of
+    the methods.
     """
     try:
         return source.newest(now)
@@ -149,10 +151,10 @@ def newest_time(source: FrameSource, config: PredictConfig, now: np.datetime64) 
 
 
 def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:
-    """What a forecast file says of how it was made, whoever asked for it and however: the same
-    recipe and time give the same file.
+    """Return the attributes of a forecast file that determine how it is made: the same recipe and
+    time give the same file, however it was requested.
 
-    checksum: of the checkpoint, where there is one.
+    checksum: of the checkpoint, if there is one.
     """
     shaping = config.shaping
     if config.baseline is not None and checksum:
@@ -161,7 +163,7 @@ def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:
 
 
 def note(report: Report, made: "Made", config: PredictConfig) -> None:
-    """Errors: InternalError where the forecast may not be published."""
+    """Enter a forecast into the report. Errors: InternalError if it may not be published."""
     rates = made.scene.rates
     if made.forecast.within is not None:
         rates = np.where(made.forecast.within, rates, np.float32(np.nan))
@@ -182,7 +184,7 @@ def note(report: Report, made: "Made", config: PredictConfig) -> None:
 
 
 def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -> xr.Dataset:
-    """The forecast dataset, with what it was made from."""
+    """Return the forecast dataset, with its provenance."""
     scene = made.scene
     shown = {
         "missing_input_times": scene.missing,
@@ -212,7 +214,7 @@ def dataset_of(made: "Made", config: PredictConfig, recipe: Mapping[str, str]) -
 
 
 def _sums(made: "Made", config: PredictConfig) -> list[FileAccumulation]:
-    from nowcast.forecast.accumulating import accumulations_of  # with PyTorch
+    from nowcast.forecast.accumulating import accumulations_of  # imports PyTorch
 
     return accumulations_of(
         made.forecast,
@@ -223,15 +225,15 @@ def _sums(made: "Made", config: PredictConfig) -> list[FileAccumulation]:
 
 
 def refuse_among_radar(path: Path, config: PredictConfig) -> None:
-    """Errors: ConfigError where the forecast, or `latest.nc`, would be taken for a radar file
-    by the cycle after it.
+    """Errors: ConfigError if the next cycle would read the forecast, or `latest.nc`, as a radar
+    file.
     """
     latest = [output_folder(config.output) / LATEST] if config.latest else []
-    # of a folder that is gone, which is no reason where the forecast is there
+    # a missing radar folder does not matter if the forecast exists
     with suppress(MissingInputError):
         for one in (path, *latest, *([geotiff_path(path)] if config.format == GEOTIFF else [])):
             if would_find(config.data.path, one, config.data.format):
                 raise ConfigError(
-                    f"output: {one} would be read as a radar file, by data.path={config.data.path};"
-                    " give forecasts another folder or name."
+                    f"output: {one} would be read as a radar file, because it matches"
+                    f" data.path={config.data.path}; give forecasts another folder or name."
                 )

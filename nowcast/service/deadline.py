@@ -1,4 +1,4 @@
-"""A time budget."""
+"""A time limit for a block."""
 
 import signal
 import sys
@@ -11,21 +11,21 @@ from types import FrameType
 from nowcast.errors import TryLaterError
 from nowcast.signals import interrupt
 
-# seconds to the next alarm, where one was swallowed: an object that is finalised may not raise
+# seconds to the next alarm if one was swallowed: a finalizer cannot raise
 _AGAIN = 1.0
-_IMPORTED = 0.02  # and where one came amid an import
+_IMPORTED = 0.02  # the same if one came during an import
 
 
 class _Alarm(BaseException):
-    """Not an Exception, so that no handler on the way swallows it."""
+    """Not an Exception, so that no handler in between swallows it."""
 
 
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """End the block after so many seconds, or where it ends later than that; None: never.
+    """Stop the block after this many seconds, or refuse it if it ends later; None: no limit.
 
-    Main thread only, one at a time. A module that is being imported is imported to its end, as one
-    that was half imported cannot be imported again.
+    Main thread only, one at a time. A running import is finished first, because a half imported
+    module cannot be imported again.
 
     Errors: TryLaterError.
     """
@@ -38,12 +38,12 @@ def deadline(seconds: float | None) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, seconds)
             with _swallowed_in_silence():
                 yield
-            if time.monotonic() >= end:  # the alarm came where something swallowed it
+            if time.monotonic() >= end:  # something swallowed the alarm
                 raise _Alarm
-        finally:  # within the outer block, as the alarm may come right here
+        finally:  # inside the outer block, because the alarm may come right here
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _Alarm as alarm:
-        # which would keep all that the block held as long as the error is kept
+        # the frames would otherwise live as long as the error, with all that the block held
         traceback.clear_frames(alarm.__traceback__)
         raise TryLaterError(
             f"deadline={seconds:g} seconds passed; nothing was published. Try again, or allow more."
@@ -63,7 +63,7 @@ def _raise_alarm(signal_number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _swallowed_in_silence() -> Iterator[None]:
-    """Python would print a traceback of each alarm that it had to swallow."""
+    """Suppress the traceback that Python would print of each alarm that it had to swallow."""
     before = sys.unraisablehook
 
     def hook(ignored: "sys.UnraisableHookArgs") -> None:

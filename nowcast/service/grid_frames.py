@@ -1,4 +1,4 @@
-"""The frames of a grid that is open: what a forecast in Python is made from."""
+"""Frames of an open grid, for a forecast from Python."""
 
 import numpy as np
 import xarray as xr
@@ -15,7 +15,7 @@ _MINUTE = np.timedelta64(1, "m")
 
 
 class GridFrames:
-    """The frames of a canonical grid; only those that a method needs are read."""
+    """The frames of a canonical grid; only the needed ones are read."""
 
     def __init__(self, grid: xr.Dataset, config: PredictConfig) -> None:
         self.grid, self.config = grid, config
@@ -23,8 +23,8 @@ class GridFrames:
     def scene(self, reference_time: np.datetime64, need: Need) -> Scene:
         """Return the frames of `need` up to the reference time, short gaps filled.
 
-        Errors: DataError if the grid's frames are spaced otherwise; MissingInputError if too many
-        are missing; as fill_gaps.
+        Errors: DataError if the frames of the grid have another spacing; MissingInputError if too
+        many are missing; as fill_gaps.
         """
         timestep = self._timestep(need)
         longest = int(np.timedelta64(round(self.config.max_gap * 60), "s") / timestep)
@@ -38,7 +38,7 @@ class GridFrames:
         if not is_enough(missing[wanted], need.may_miss):
             first = times[wanted][-1 if missing[-1] else int(missing[wanted].argmax())]
             raise MissingInputError(
-                f"{self.config.data.path}: no frame at {first:.16} UTC, and the forecast needs"
+                f"{self.config.data.path}: no frame at {first:.16} UTC; the forecast needs"
                 f" {need.steps} frames up to {reference_time:.16}. Give another 'at', or a grid"
                 " with these frames."
             )
@@ -58,11 +58,11 @@ class GridFrames:
         if np.isfinite(minutes) and minutes != known:
             raise DataError(
                 f"{self.config.data.path}: frames every {minutes:g} minutes, but the model was"
-                f" trained on {known:g}; give data of that spacing, or train a model on this."
+                f" trained on {known:g}; give data with that spacing, or train a model on these."
             )
         if not np.isfinite(known):
             raise UnknownSpacingError(
-                f"{self.config.data.path}: holds a single frame, and the spacing of one is not"
-                " known; give more frames."
+                f"{self.config.data.path}: holds a single frame, so the spacing of frames is"
+                " unknown; give more frames."
             )
         return np.timedelta64(round(known * 60), "s")

@@ -1,5 +1,5 @@
-"""The scene that a forecast is made from: a frame each timestep up to its reference time, short
-gaps filled.
+"""The scene that a forecast is made from: one frame per timestep up to its reference time, with
+short gaps filled.
 """
 
 from collections.abc import Mapping
@@ -23,15 +23,16 @@ from nowcast.service.retry import BadFiles
 from nowcast.service.timeline import Timeline
 
 _MINUTE = np.timedelta64(1, "m")
-_LISTED = 3  # times of missing frames that a message names
-_ADVISED = np.timedelta64(30, "m")  # beyond, rain between two frames is a guess
+_LISTED = 3  # times of missing frames that a message lists
+_ADVISED = np.timedelta64(30, "m")  # in longer gaps, rain between two frames is a guess
 
 
 @dataclass(frozen=True)
 class Need:
-    """Which frames a method needs, up to its reference time: `steps` of them, of which
-    `may_miss` others than the newest may be missing. timestep: their spacing, None: that of the
-    files.
+    """The frames that a method needs up to its reference time.
+
+    steps: number of frames. may_miss: how many of them, except the newest, may be missing.
+    timestep: their spacing; None takes that of the files.
     """
 
     steps: int
@@ -40,14 +41,14 @@ class Need:
 
 
 class FrameReader(Protocol):
-    """Where a method gets the frames that it needs."""
+    """The source of the frames that a method needs."""
 
     def scene(self, reference_time: np.datetime64, need: Need) -> Scene: ...
 
 
 class MissingFramesError(MissingInputError):
-    """Too many frames of a forecast are missing. what: which, the same whatever else there is
-    in the folder.
+    """Too many frames of a forecast are missing. what: which ones, independent of other files in
+    the folder.
     """
 
     def __init__(self, what: str, more: str) -> None:
@@ -56,7 +57,7 @@ class MissingFramesError(MissingInputError):
 
 
 class UnknownSpacingError(DataError):
-    """The frames are too few to tell their spacing."""
+    """There are too few frames to know their spacing."""
 
 
 def scene_of(
@@ -67,7 +68,9 @@ def scene_of(
     config: PredictConfig,
     bad: BadFiles,
 ) -> Scene:
-    """The frames of `need` on this line, read from its files. Errors: as `FrameSource.scene`."""
+    """Return the frames of `need`, read from the files of a timeline. Errors: as
+    `FrameSource.scene`.
+    """
     timestep = _timestep(line, need, files.path)
     longest = int(np.timedelta64(round(config.max_gap * 60), "s") / timestep)
     rates = _read(line, files, reference_time, timestep, need.steps, longest, bad)
@@ -83,7 +86,7 @@ def scene_of(
     if filled.any():
         made = ", ".join(f"{time:.16}" for time in times[filled])
         bad.remarks.append(
-            f"no frame at {made} UTC: filled by {config.gap_filling} of the frames around"
+            f"no frame at {made} UTC: filled by {config.gap_filling} from the surrounding frames"
         )
     used = list({file.path: file for time in times[~absent] for file, _ in line.at(time)}.values())
     rain = build_grid(
@@ -97,8 +100,8 @@ def complete(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Mapping[str, str | None]]:
     """Fill gaps of up to `longest` steps in the frames (t, h, w), in place.
 
-    → which frames are still missing (t,), which were filled (t,), and the digests of the frames as
-    they were before. Errors: as fill_gaps.
+    Returns which frames are still missing (t,), which were filled (t,), and the digests of the
+    frames before filling. Errors: as fill_gaps.
     """
     missing = wholly_missing(frames)
     digests = {
@@ -115,17 +118,17 @@ def _timestep(line: Timeline, need: Need, path: str) -> np.timedelta64:
     if known is not None and more and minutes != known / _MINUTE:
         raise DataError(
             f"{path}: frames every {minutes:g} minutes, but the model was trained on"
-            f" {known / _MINUTE:g}; give data of that spacing, or train a model on this."
+            f" {known / _MINUTE:g}; give data with that spacing, or train a model on these."
         )
     if known is None and not np.isfinite(minutes):
         raise UnknownSpacingError(
-            f"{path}: holds a single frame, and the spacing of one is not known; give more files."
+            f"{path}: holds a single frame, so the spacing of frames is unknown; give more files."
         )
     return np.timedelta64(round(minutes * 60), "s") if known is None else known
 
 
 def _is_told_twice(line: Timeline, minutes: float) -> bool:
-    """Whether frames are so far apart more than once: a single time it may be a gap."""
+    """Whether frames have this spacing more than once: a single time, it may be due to a gap."""
     apart = np.diff(np.unique(line.times)) / _MINUTE
     return int(np.isclose(apart, minutes, rtol=0.1).sum()) > 1
 
@@ -139,9 +142,10 @@ def _read(
     longest: int,
     bad: BadFiles,
 ) -> list[Float32Array | None]:
-    """The frames of so many steps up to the newest; and where the first of them is missing, all
-    from the one that is there before on, if the gap is no longer than `longest` steps. None is
-    a frame that is not there.
+    """Return this many frames up to the newest; None for a missing frame.
+
+    If the first of them is missing, the result begins with the last existing frame before it, if
+    the gap is no longer than `longest` steps.
     """
     rates = [read_frame(files, line, newest - k * timestep, bad) for k in reversed(range(steps))]
     there = [
@@ -170,14 +174,14 @@ def _refusal(
     config: PredictConfig,
     bad: BadFiles,
 ) -> MissingFramesError:
-    """Which frames are missing, only the newest if it is, and what would help; no setting helps
-    if the newest is missing.
+    """Return an error that names the missing frames and what would help. If the newest is missing,
+    name only that one; then no setting helps.
     """
     k = -1 if missing[-1] else int(missing.argmax())
     named = np.flatnonzero(missing)[-1:] if missing[-1] else np.flatnonzero(missing)
     what = _in_words(times[named], absent[named])
     if not missing[-1]:
-        what_for = f", and the forecast needs {need.steps} frames up to {times[-1]:.16}"
+        what_for = f"; the forecast needs {need.steps} frames up to {times[-1]:.16}"
         advice, settings = (
             "Give the missing files, or another 'at'",
             _that_would_help(line, times, missing, need, config),
@@ -195,16 +199,14 @@ def _refusal(
         if settings
         else ""
     )
-    left_out = next(
-        (f" Of note is {remark}." for remark in bad.remarks if "left out (" in remark), ""
-    )
+    left_out = next((f" Note: {remark}." for remark in bad.remarks if "left out (" in remark), "")
     return MissingFramesError(
         f"{config.data.path}: {what}", f"{what_for}{held}. {advice}{setting}.{left_out}"
     )
 
 
 def _in_words(times: Times, absent: NDArray[np.bool_]) -> str:
-    """Say which frames are missing: those without a file, and those without a measured pixel."""
+    """Return in words which frames have no file, and which have no measured pixel."""
     blank = times[~absent]
     said = [
         f"no frame at {_listed(times[absent])}" if absent.any() else "",
@@ -215,7 +217,7 @@ def _in_words(times: Times, absent: NDArray[np.bool_]) -> str:
 
 
 def _listed(times: Times) -> str:
-    """The first times, and how many more there are."""
+    """Return the first times, and how many more follow."""
     first = ", ".join(f"{time:.16}" for time in times[:_LISTED])
     more = len(times) - _LISTED
     return f"{first} UTC" + (f" and {more} more" if more > 0 else "")
@@ -224,8 +226,8 @@ def _listed(times: Times) -> str:
 def _that_would_help(
     line: Timeline, times: Times, missing: NDArray[np.bool_], need: Need, config: PredictConfig
 ) -> list[str]:
-    """The settings by each of which there would be a forecast, although these frames before the
-    newest are missing.
+    """Return the settings that would allow a forecast, each by itself, although these frames before
+    the newest are missing.
     """
     timestep = times[-1] - times[-2]
     earlier = times[0] - timestep * np.arange(1, int(_ADVISED / timestep) + 1)

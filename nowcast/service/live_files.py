@@ -1,6 +1,4 @@
-"""Radar files that come and go, looked at again and again: what is known of one that has not
-changed is kept.
-"""
+"""Radar files that appear, change and disappear; descriptions of unchanged files are cached."""
 
 import hashlib
 import math
@@ -27,17 +25,17 @@ from nowcast.radar.series.neighbours import rate_by
 from nowcast.radar.times import show
 
 YOUNG = 60.0
-"""Seconds after a change within which a file that cannot be used may still be being written."""
+"""Seconds after a change during which an unusable file may still be in the course of writing."""
 
 
 class ChangedError(DataError):
-    """A file became another while it was looked at."""
+    """A file changed while it was read."""
 
 
 @dataclass(frozen=True)
 class LiveFrame:
-    """A frame in mm/h (h, w), NaN = missing; what was departed from in reading it, if anything;
-    the share of covered pixels.
+    """A frame in mm/h (h, w), NaN = missing; a remark on how its values were changed in reading, if
+    any; the fraction of covered pixels.
     """
 
     rate: Float32Array
@@ -60,45 +58,45 @@ class FrameFiles:
         self._frames_before = self._frames
 
     def is_pattern(self) -> bool:
-        """Whether they are named by a pattern of times, so that some can be looked for without
-        all others.
+        """Whether the path is a pattern of times, so that files of a period can be found without
+        listing all.
         """
         return is_time_pattern(self.path)
 
     def find(self, period: Period) -> list[Path]:
-        """Those of a period where they are named by a pattern of times, else all.
+        """Return the files of a period if the path is a pattern of times, else all.
 
         Errors: MissingInputError, ConfigError.
         """
         return copied(find_files(self.path, (period.start, period.end), self.form), self.data)
 
     def newest(self, count: int) -> list[Path]:
-        """The newest where they are named by a pattern of times, else all.
+        """Return the newest files if the path is a pattern of times, else all.
 
         Errors: MissingInputError, ConfigError.
         """
         return copied(newest_files(self.path, count, self.form), self.data)
 
     def forget_others(self) -> None:
-        """Forget files that were not described since this was last called."""
+        """Forget files that were not described since the last call."""
         self._known.keep(self._in_use)
         self._in_use.clear()
 
     def close(self) -> None:
-        """Hold no file open: one that is cannot be written again by others, and takes up the
-        disk where it is removed.
+        """Close all files: an open file cannot be overwritten by others, and occupies the disk
+        after it is removed.
         """
         close_files({str(path) for path in self._open})
         self._open.clear()
 
     def forget_frames(self) -> None:
-        """Forget frames that were not read since this was last called."""
+        """Forget frames that were not read since the last call."""
         self._frames_before, self._frames = self._frames, {}
 
     def describe(self, path: Path) -> RadarFile | None:
-        """What a file holds; None where it is gone.
+        """Return the description of a file; None if it is gone.
 
-        Errors: DataError, MissingInputError where it cannot be read.
+        Errors: DataError, MissingInputError if it cannot be read.
         """
         if version_of(path) is None:
             return None
@@ -116,9 +114,9 @@ class FrameFiles:
             raise
 
     def read(self, file: RadarFile, index: int, at: np.datetime64) -> LiveFrame | None:
-        """A frame of a file, which is of the time `at`; None where the file is gone.
+        """Return the frame of a file at the time `at`; None if the file is gone.
 
-        Errors: DataError, ChangedError among it where the file is not what it was described as;
+        Errors: DataError, with its subclass ChangedError if the file differs from its description;
         MissingInputError.
         """
         version = self._known.version(file.path)
@@ -129,9 +127,7 @@ class FrameFiles:
         if changed is None:
             return None
         if changed != version:
-            raise ChangedError(
-                f"{file.path}: became another file while it was looked at; forecast again."
-            )
+            raise ChangedError(f"{file.path}: changed while it was read; forecast again.")
         if isinstance(frame, LiveFrame) or not is_young(file.path):
             self._frames[key] = frame
         if isinstance(frame, LiveFrame):
@@ -158,7 +154,7 @@ class FrameFiles:
         return LiveFrame(rates[0], remark if high else None, float(np.isfinite(rates[0]).mean()))
 
     def read_by(self, packing: tuple[float, float], file: RadarFile, index: int) -> Float32Array:
-        """A frame, but by another (scale, offset) than its file says.
+        """Return a frame decoded with another (scale, offset) than its file gives.
 
         Errors: DataError, MissingInputError.
         """
@@ -167,14 +163,14 @@ class FrameFiles:
 
 
 def digest_of(rate: Float32Array) -> str:
-    """A short checksum of a frame: the same for the same rain, however its file stores it."""
+    """Return a short checksum of a frame: the same for the same rain in any file format."""
     canonical = np.where(np.isnan(rate), np.float32(-1.0), rate + np.float32(0.0))
     return hashlib.blake2b(np.ascontiguousarray(canonical).data, digest_size=8).hexdigest()
 
 
 def changed_at(path: Path) -> float:
-    """When a file last changed or came to its place, in seconds since 1970; infinite for a
-    folder, which does not tell.
+    """Return when a file last changed or was moved to its place, in seconds since 1970; infinite
+    for a folder, whose time does not show this.
     """
     try:
         version = FileVersion.of(path)
@@ -184,8 +180,8 @@ def changed_at(path: Path) -> float:
 
 
 def is_young(path: Path) -> bool:
-    """Whether a file changed so lately that it may still be being written; one that cannot be
-    looked at did not.
+    """Whether a file changed so recently that it may still be in the course of writing; False if it
+    cannot be accessed.
     """
     try:
         version = version_of(path)
@@ -196,7 +192,9 @@ def is_young(path: Path) -> bool:
 
 
 def version_of(path: Path) -> FileVersion | None:
-    """The version of a file; None if it is gone. Errors: MissingInputError if it cannot be seen."""
+    """Return the version of a file; None if it is gone. Errors: MissingInputError if not
+    accessible.
+    """
     try:
         return FileVersion.of(path)
     except FileNotFoundError:

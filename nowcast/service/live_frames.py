@@ -1,5 +1,5 @@
-"""The radar files that `nowcast predict` forecasts from: which of them are looked at, and of
-which times their frames are.
+"""The radar files that `nowcast predict` forecasts from: which files are read, and the times of
+their frames.
 """
 
 from collections.abc import Hashable, Mapping
@@ -21,24 +21,24 @@ from nowcast.service.live_reading import is_blank, read_frame
 from nowcast.service.retry import BadFiles, Retry
 from nowcast.service.timeline import TOLD_BY, Timeline, Wanted, lay_out
 
-# frames more than a forecast needs, from which their spacing is told where some of them are missing
+# extra frames, from which the spacing is known although some of the needed frames are missing
 _MORE = 2
-# within which frames are looked for while their spacing is not known
+# frames are searched up to this spacing while the spacing is unknown
 _LONGEST_STEP = np.timedelta64(1, "h")
-_LOOKED_AT = 24  # frames, newest first, of which one must be good
+_LOOKED_AT = 24  # frames, newest first, that are checked for a usable one
 _SLACK = 600.0  # seconds by which the clocks of two machines may differ
 _WATCHED = 8  # newest files of a pattern of times that are watched for a change
 
 
 class FrameSource:
-    """The radar files of a configuration, looked at anew by every method here; what is known of a
-    file that has not changed is kept.
+    """The radar files of a configuration. Every method looks at the files again; what was read from
+    unchanged files is cached.
 
-    A file that cannot be used and changed within the last minute is looked at again for up to
-    `retry` seconds, once unless it changes again. Then it ends the cycle, or with on_bad_file=skip
-    is left out, which is remarked, and its frame is missing. Bad in this sense is also a file that
-    is not of the kind or on the grid of most others (of two, that which comes first is kept), a
-    frame that is not on their clock, and a time of which there are two frames that differ.
+    If an unusable file changed within the last minute, it is read again for up to `retry` seconds,
+    once unless it changes again. Then it ends the cycle; with on_bad_file=skip it is left out with
+    a remark, and its frame is missing. Also unusable are: a file that differs in kind or grid from
+    most others (of two, the first is kept), a frame off the clock of the others, and two differing
+    frames of the same time.
     """
 
     def __init__(self, config: PredictConfig) -> None:
@@ -50,19 +50,19 @@ class FrameSource:
         self._told_overruled = False
 
     def newest(self, now: np.datetime64 | None) -> np.datetime64:
-        """The time of the newest frame that can be used. now: later frames are left out, and
-        `max_age` counts from it; None: neither.
+        """Return the time of the newest usable frame.
 
-        Errors: MissingInputError, DataError; TryLaterError where it is older than `max_age`, or all
-        lie in the future.
+        now: later frames are ignored, and `max_age` counts from it; None: no such limits.
+        Errors: MissingInputError, DataError; TryLaterError if it is older than `max_age`, or all
+        frames lie in the future.
         """
         self.files.forget_others()
         self.seen = None
         newest = self.seen = self.retry.look(lambda bad: self._find_newest(now, bad))
         if now is not None and self.is_too_old(newest, now):
             raise TryLaterError(
-                f"{self.files.path}: the newest frame is of {show(newest)} UTC, older than"
-                f" max_age={self.config.max_age:g} minutes; see why none came since."
+                f"{self.files.path}: the newest frame is from {show(newest)} UTC, older than"
+                f" max_age={self.config.max_age:g} minutes; find out why no newer frames arrive."
             )
         return newest
 
@@ -72,19 +72,20 @@ class FrameSource:
         return limit is not None and bool(now - time > np.timedelta64(round(limit * 60), "s"))
 
     def scene(self, reference_time: np.datetime64, need: Need) -> Scene:
-        """The frames of `need` up to the reference time; where some are missing between two that
-        are no more than `max_gap` apart, they are made of these.
+        """Return the frames of `need` up to the reference time. Missing frames between two that are
+        at most `max_gap` apart are filled.
 
-        Errors: DataError where frames are spaced otherwise, or where their spacing is not known;
-        MissingInputError where too many are missing; as fill_gaps.
+        Errors: DataError if the frames have another spacing, or their spacing is unknown;
+        MissingInputError if too many are missing; as fill_gaps.
         """
         return self.retry.look(lambda bad: self._find_scene(reference_time, need, bad))
 
     def frames_before(
         self, reference_time: np.datetime64, need: Need
     ) -> NDArray[np.float32] | None:
-        """The frames (t, h, w) of `need` up to the reference time in mm/h, to look at: what cannot
-        be used is NaN, is not waited for, filled or remarked; None if there is none.
+        """Return the frames (t, h, w) of `need` up to the reference time in mm/h, for display.
+
+        Unusable frames are NaN, without waiting, filling or remarks. None if there are no frames.
         """
         bad = BadFiles(skip=True)
         try:
@@ -98,11 +99,11 @@ class FrameSource:
             self.files.close()
 
     def changed_since(self, digests: Mapping[str, str | None], made: float) -> list[np.datetime64]:
-        """The times of a published forecast's frames that are others now, or there by now: frames
-        that are gone are no change.
+        """Return the input times of a published forecast whose frames changed or arrived since;
+        frames that are gone do not count.
 
-        digests: of the frames that it was made from, as `Scene.digests`. made: when it was, in
-        seconds since 1970. Frames whose file did not change since are not read again.
+        digests: of its input frames, as in `Scene.digests`. made: when it was made, in seconds
+        since 1970. Frames in files unchanged since then are not read again.
         """
         times = {
             np.datetime64(time.removesuffix("Z"), "ns"): digest for time, digest in digests.items()
@@ -110,7 +111,7 @@ class FrameSource:
         if not times:
             return []
         first, last = min(times), max(times)
-        bad = BadFiles(skip=True)  # what cannot be read is no better input
+        bad = BadFiles(skip=True)  # an unreadable frame is no better input
         try:
             line = lay_out(
                 self.files,
@@ -139,10 +140,10 @@ class FrameSource:
         return rate is not None and not np.isnan(rate).all() and digest_of(rate) != digest
 
     def reference_times(self, period: Period) -> list[np.datetime64]:
-        """The times of a period on the clock of the frames, from the first to the last that there
-        is, whether or not there is one.
+        """Return the times of a period on the clock of the frames, between the first and the last
+        frame in it; times without a frame are included.
 
-        Errors: MissingInputError where the period holds none; DataError.
+        Errors: MissingInputError if the period has no frames; DataError.
         """
         span = Wanted(span=(period.start, period.end))
         line = self.retry.look(lambda bad: self._look(self.files.find(period), None, bad, span))
@@ -153,7 +154,7 @@ class FrameSource:
             else np.timedelta64(1, "D")
         )
         start, end = max(first, period.start), min(last, period.end)
-        # a tick that is missing is a time of the period, too
+        # a tick without a frame is a time of the period, too
         before = (line.times[0] - start) // step * step
         clock = np.arange(line.times[0] - before, end + np.timedelta64(1, "ns"), step)
         times = clock[(clock >= period.start) & (clock <= period.end)]
@@ -165,10 +166,10 @@ class FrameSource:
         return list(times)
 
     def landed(self, now: np.datetime64 | None = None) -> Hashable:
-        """Changes when a file lands, changes or goes, or with `now` when a frame that lay in the
-        future no longer does.
+        """Return a value that changes if a file arrives, changes or disappears, or with `now` if a
+        frame is no longer in the future.
 
-        Errors: ConfigError; MissingInputError where a folder cannot be listed.
+        Errors: ConfigError; MissingInputError if a folder cannot be listed.
         """
         due = now is not None and self._held_back is not None and now >= self._held_back
         try:
@@ -178,22 +179,22 @@ class FrameSource:
         return due, tuple((path, version_of(path)) for path in paths)
 
     def take_remarks(self) -> list[str]:
-        """What was departed from in this cycle, each once; what follows is of the next."""
+        """Return the remarks of this cycle, each once, and start those of the next."""
         return self.retry.take_remarks()
 
     def _look(
         self, paths: list[Path], timestep: np.timedelta64 | None, bad: BadFiles, wanted: Wanted
     ) -> Timeline:
-        """Errors: MissingInputError where no file can be used."""
+        """Lay out the files on a timeline. Errors: MissingInputError if no file is usable."""
         line = lay_out(self.files, paths, timestep, bad, wanted)
         if line.times.size == 0:
             raise self._none_of(paths, bad)
         return line
 
     def _none_of(self, paths: list[Path], bad: BadFiles) -> MissingInputError:
-        why = f", the first so: {bad.remarks[0]}" if bad.remarks else ""
+        why = f"; the first: {bad.remarks[0]}" if bad.remarks else ""
         return MissingInputError(
-            f"{self.files.path}: none of its {len(paths)} files can be used{why}. Give others."
+            f"{self.files.path}: none of its {len(paths)} files can be used{why}. Give other files."
         )
 
     def _find_newest(self, now: np.datetime64 | None, bad: BadFiles) -> np.datetime64:
@@ -222,15 +223,15 @@ class FrameSource:
             return newest
         if 0 < later.size == line.held.size:
             raise TryLaterError(
-                f"{self.files.path}: all frames lie in the future, the first at {show(later[0])}"
-                f" UTC, and now it is {show(now)}; check the clock of this machine and the times of"
+                f"{self.files.path}: all frames are in the future, the first at {show(later[0])}"
+                f" UTC, but now it is {show(now)}; check the clock of this machine and the times of"
                 " the files."
             )
         raise self._none_of(paths, bad)
 
     def _newest_good(self, line: Timeline, times: Times, bad: BadFiles) -> np.datetime64 | None:
-        """Of these times; where bad files are not skipped, who needs its frame finds out
-        whether it is good.
+        """Return the newest of these times; only if bad files are skipped, the newest whose frame
+        is usable.
         """
         if not bad.skip:
             return times[-1] if times.size else None
@@ -251,8 +252,8 @@ class FrameSource:
         return scene
 
     def _look_back(self, reference_time: np.datetime64, need: Need, bad: BadFiles) -> Timeline:
-        """Of a pattern of times only the files of the frames that are needed, or that gaps may
-        be filled of, and a few more.
+        """Lay out the frames that are needed, or used to fill gaps, and a few more; with a pattern
+        of times only their files are listed.
         """
         gap = np.timedelta64(round(self.config.max_gap * 60), "s")
         if self.files.is_pattern() and reference_time != self.seen:
@@ -281,7 +282,7 @@ class FrameSource:
         gap: np.timedelta64,
         bad: BadFiles,
     ) -> Timeline:
-        """The frames of these files as far back as `need` and the gaps that may be filled reach."""
+        """Lay out the frames of these files as far back as `need` and the gaps to fill reach."""
         line = self._look(paths, need.timestep, bad, Wanted(until))
         step = need.timestep or np.timedelta64(
             round(line.timestep_minutes * 60) if np.isfinite(line.timestep_minutes) else 0, "s"

@@ -1,4 +1,4 @@
-"""A frame of a timeline, read, and held against the frames around it."""
+"""Read a frame of a timeline and compare it with the frames around it."""
 
 from collections import Counter
 
@@ -18,7 +18,7 @@ from nowcast.service.timeline import Timeline
 def read_frame(
     source: FrameFiles, line: Timeline, at: np.datetime64, bad: BadFiles
 ) -> Float32Array | None:
-    """The frame of a time [mm/h, NaN = missing]; None if none can be used, or if two differ."""
+    """Return the frame of a time [mm/h, NaN = missing]; None if unusable, or if two differ."""
     found: list[tuple[RadarFile, int, Float32Array]] = []
     for file, index in line.at(at):
         try:
@@ -51,7 +51,7 @@ def read_frame(
                 "both left out",
             )
             return None
-        bad.remarks.append(f"{both}: the same frame of {show(at)} UTC came twice")
+        bad.remarks.append(f"{both}: the same frame of {show(at)} UTC exists twice")
     return rate
 
 
@@ -64,9 +64,10 @@ def packing_unfit(
     frame: LiveFrame,
     bad: BadFiles,
 ) -> str:
-    """Why a frame cannot be packed as its file says; empty where it can.
+    """Return why the packing (scale and offset) in the file of a frame must be wrong; empty if it
+    is plausible.
 
-    Another packing that fits is remarked.
+    A plausible packing that differs from most files is remarked.
     """
     count = Counter(one.layout.packing for one in line.files)
     packing, files = count.most_common(1)[0]
@@ -78,19 +79,19 @@ def packing_unfit(
         unfit = None if beside is None else fits_only_repacked(frame.rate, again, beside.rate)
         if unfit:
             return (
-                f"{packing_problem(file, packing)}; if it is right, it is taken once most of the"
-                " newest files are packed so"
+                f"{packing_problem(file, packing)}; if it is right, it is accepted once most of"
+                " the newest files have it"
             )
         if unfit is not None:
             break
     bad.remarks.append(
-        f"{file.path}: is packed otherwise than most files before it, and taken as it says"
+        f"{file.path}: has another packing (scale and offset) than most files before it; it is used"
     )
     return ""
 
 
 def coverage_unfit(source: FrameFiles, line: Timeline, at: np.datetime64, frame: LiveFrame) -> str:
-    """Why the coverage of a frame cannot be right; empty where it can, or where the frame
+    """Return why the coverage of a frame must be wrong; empty if it is plausible, or if the frame
     covers nothing.
     """
     if frame.covered == 0:
@@ -107,13 +108,13 @@ def coverage_unfit(source: FrameFiles, line: Timeline, at: np.datetime64, frame:
     usual = float(np.nanmedian([share for j, share in enumerate(shares) if j != place]))
     return (
         f"covers {frame.covered:.0%} of its pixels at {show(at)} UTC, the frames around it"
-        f" {usual:.0%}; if radars did fail or come back, the next frame shows it too, and both are"
-        " taken"
+        f" {usual:.0%}; if radars failed or came back, the next frame shows it too, and both are"
+        " accepted"
     )
 
 
 def _frames_near(line: Timeline, at: np.datetime64) -> list[tuple[RadarFile, int, np.datetime64]]:
-    """The other frames, the nearest in time first."""
+    """Return the other frames, nearest in time first."""
     order = np.argsort(np.abs(line.times - at), kind="stable")
     return [
         (line.files[line.file_of[k]], int(line.frame_of[k]), line.times[k])
@@ -127,7 +128,7 @@ def _first_frame(source: FrameFiles, line: Timeline, at: np.datetime64) -> LiveF
 
 
 def _frame(source: FrameFiles, file: RadarFile, index: int, at: np.datetime64) -> LiveFrame | None:
-    """A frame to compare with; None where it cannot be read, which is told where it is needed."""
+    """Return a frame to compare with; None if it cannot be read, which is reported when needed."""
     try:
         return source.read(file, index, at)
     except (DataError, MissingInputError):

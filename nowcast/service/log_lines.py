@@ -1,5 +1,5 @@
-"""The log of a program that nobody watches: one line an event, as text or as JSON, on stderr or
-in a file that others may rotate.
+"""The log of an unattended program: one line per event, as text or JSON, on stderr or in a file
+that another program may rotate.
 """
 
 import json
@@ -19,18 +19,18 @@ from nowcast.errors import CannotCreateError
 from nowcast.files import new_folders
 
 FIELDS = "fields"
-"""The attribute of a record, given as `extra`, that holds what JSON says in place of its
+"""The attribute of a log record, given as `extra`, with the fields that JSON shows instead of its
 message.
 """
 
 
 @contextmanager
 def log_lines(log_format: str, log_file: str | None) -> Iterator[None]:
-    """Within the block all that is logged, and what Python warns of, goes to `log_file`, or to
-    stderr, in `log_format`: text or json. What cannot be written there raises nothing: that is said
-    on stderr once, and the work goes on.
+    """Send the log and Python's warnings within the block to `log_file`, or to stderr, in
+    `log_format`: text or json. If a line cannot be written, this is reported on stderr once, and
+    the work goes on.
 
-    Errors: CannotCreateError where the file cannot be written at the start.
+    Errors: CannotCreateError if the file cannot be written at the start.
     """
     handler: logging.Handler = _Stderr() if log_file is None else _File(Path(log_file).expanduser())
     handler.setFormatter(_Json() if log_format == "json" else _Text())
@@ -45,7 +45,7 @@ def log_lines(log_format: str, log_file: str | None) -> Iterator[None]:
 
 
 def plain(value: Any) -> Any:
-    """`value` with null in place of numbers that are not finite, for which JSON has no word."""
+    """Return `value` with null instead of infinite and NaN numbers, which JSON does not allow."""
     if isinstance(value, dict):
         return {key: plain(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -68,9 +68,7 @@ class _Text(logging.Formatter):
 
 
 class _Json(_Text):
-    """`{"time": …, "level": …, "message": …}`, or what the record has under FIELDS in place of
-    the message.
-    """
+    """`{"time": …, "level": …, "message": …}`, or the record's FIELDS instead of the message."""
 
     def format(self, record: logging.LogRecord) -> str:
         said = getattr(record, FIELDS, None) or {"message": " ".join(record.getMessage().split())}
@@ -84,15 +82,15 @@ class _Stderr(logging.StreamHandler[Any]):
         super().__init__(sys.stderr)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, logging's name
-        # else stderr is closed or full, and nobody is left to tell
+        # if stderr is closed or full, there is nowhere to report it
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
 
 
 class _File(logging.Handler):
-    """Opened for each line, which takes no time beside a forecast: so a file may be renamed or
-    removed, and its disk be full for a while; one write a line, at the end, so that lines of
-    two processes do not mix.
+    """A file that is opened for each line, which takes no time compared with a forecast. So it may
+    be renamed or removed, or its disk may be full for a while. Each line is one write at the end of
+    the file, so lines of two processes do not mix.
     """
 
     def __init__(self, path: Path) -> None:
@@ -112,10 +110,10 @@ class _File(logging.Handler):
         line = f"{self.format(record)}\n".encode("utf-8", "backslashreplace")
         try:
             with _open(self.path) as file:
-                # on a disk that is full; the next line is not to be glued on
+                # the disk is full; keep the next line separate
                 if (file.write(line) or 0) < len(line):
                     file.write(b"\n")
-        except OSError as error:  # a log that is lost is no reason to lose a forecast
+        except OSError as error:  # a lost log line must not cost a forecast
             if not self.complained:
                 self.complained = True
                 _Stderr().emit(
@@ -126,7 +124,7 @@ class _File(logging.Handler):
 
 
 def _open(path: Path) -> FileIO:
-    """A file to append to. A named pipe that nobody reads raises OSError; nothing is waited for."""
+    """Open a file to append to. A named pipe without a reader raises OSError, without waiting."""
     return FileIO(
         os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o666),
         "ab",

@@ -1,7 +1,7 @@
-"""The methods that a forecast is made by: the model, or where frames are missing another of a
-declared chain.
+"""The methods of a forecast: the model or, if frames are missing, the next of the configured
+fallbacks.
 
-PyTorch is imported by those that need it alone.
+PyTorch is imported only by the methods that need it.
 """
 
 from collections.abc import Mapping
@@ -44,15 +44,15 @@ from nowcast.startup import without_garbage_collection
 from nowcast.version import __version__
 
 MODEL_DATA = "model_data"
-"""The attribute of a forecast file that names the data which its model was trained on."""
+"""The attribute of a forecast file that names the data its model was trained on."""
 _MINUTE = np.timedelta64(1, "m")
 
 
 @dataclass(frozen=True)
 class Made:
-    """A forecast; the scene that it was made of, by which method, with what.
+    """A forecast, the scene it was made from, its method, and its provenance.
 
-    reason: why not by the first method of the chain.
+    reason: why the first method was not used.
     moving: whether the forecast is missing where its rain would come from outside the grid.
     """
 
@@ -65,14 +65,14 @@ class Made:
 
 
 class Methods:
-    """The methods of a configuration, their model opened once."""
+    """The methods of a configuration; their model is opened once."""
 
     def __init__(self, config: PredictConfig) -> None:
         self.config = config
         self.model: Model | None = None
         self.checkpoints = config.checkpoints
         if config.checkpoint is not None:
-            # so that it opens anywhere
+            # it only lends its numbers of steps, so open it in a way that works on any machine
             lends_its_steps = replace(config, device="cpu", precision="fp32", max_memory_gb=None)
             self.model = open_model(
                 self.checkpoints, config if config.baseline is None else lends_its_steps
@@ -81,20 +81,20 @@ class Methods:
                 self._refuse_too_many_missing(steps_of(self.model)[0])
             if config.baseline is None:
                 _refuse_rules_off_the_ladder(config, self.model.about["config"]["model"])
-        # now, rather than in the night when it is needed
+        # check now, rather than at night when a fallback is needed
         for name in config.baselines:
             refuse_absent(name, baseline_record(name).libraries)
 
     def prepare(self) -> None:
-        """Do what of the next forecast can be done before its newest frame is there."""
+        """Do the part of the next forecast that does not need its newest frame."""
         if self.model is not None:
             self.model.prepare()
 
     def forecast(self, source: FrameReader, reference_time: np.datetime64) -> Made:
-        """By the first method of the chain that has the frames it needs, and knows their spacing.
+        """Forecast by the first method that has its frames, and knows their spacing.
 
-        Errors: MissingInputError where none has; UnknownSpacingError of the only one;
-        TryLaterError where the chain ends in `none`.
+        Errors: MissingInputError if no method has them; UnknownSpacingError if there is only one
+        method; TryLaterError if the last of the methods is `none`.
         """
         reasons: list[str] = []
         for name in self.config.methods:
@@ -123,14 +123,14 @@ class Methods:
         )
 
     def _with_members(self, name: str, scene: Scene, forecast: SceneForecast) -> SceneForecast:
-        """Errors: ConfigError if the first method gives no probabilities to draw members from."""
+        """Draw members. Errors: ConfigError if the first method gives no probabilities for this."""
         count = self.config.ensemble
         if count is None:
             return forecast
         if forecast.probabilities is None and name == self.config.methods[0]:
             raise ConfigError(
-                f"ensemble: members are drawn from probabilities, and this {name} gives none; leave"
-                " it out, or forecast by a model with probabilities or by lagrangian_probability."
+                f"ensemble: members are drawn from probabilities, but this {name} gives none; leave"
+                " it out, or use a model with probabilities or lagrangian_probability."
             )
         with without_garbage_collection():
             from nowcast.forecast.members import with_members_of_scene
@@ -172,10 +172,10 @@ class Methods:
     def _steps_of_model(
         self, source: FrameReader, at: np.datetime64
     ) -> tuple[np.timedelta64, int, int]:
-        """The time step of the model's frames, and how many it sees and forecasts; of a model for
-        any grid, those of the data.
+        """Return the time step of the model's frames, and how many it sees and forecasts; for a
+        model for any grid, those of the data.
 
-        Errors: UnknownSpacingError where frames are too few to tell a time step for the model.
+        Errors: UnknownSpacingError if there are too few frames to know a time step for the model.
         """
         config, model = self.config, self.model
         assert model is not None and config.checkpoint is not None
@@ -186,7 +186,7 @@ class Methods:
         try:
             input_steps, lead_steps = self._steps_at(timestep, config.lead_steps)
         except (ConfigError, DataError) as error:
-            # between two frames that far apart may be a gap, which another method can do without
+            # a long spacing may be due to a gap, which another method can tolerate
             if len(config.methods) > 1 and source.scene(at, Need(3, 2, timestep)).missing[0]:
                 raise UnknownSpacingError(str(error)) from error
             raise
@@ -196,8 +196,8 @@ class Methods:
     def _steps_of_model_or_own(
         self, source: FrameReader, at: np.datetime64
     ) -> tuple[tuple[np.timedelta64, int, int], str]:
-        """As `_steps_of_model`; those of the time step that the model was trained on where the
-        frames do not tell theirs, and a remark that says so.
+        """Like `_steps_of_model`; if the spacing of the frames is unknown, use the time step that
+        the model was trained on, and return a remark.
         """
         try:
             return self._steps_of_model(source, at), ""
@@ -208,12 +208,13 @@ class Methods:
             most = most_lead_steps(minutes)
             steps = self._steps_at(timestep, asked and min(asked, most))
             return (timestep, *steps), (
-                f"the spacing of the frames is unknown; {minutes:g} minutes, that of the model, was"
-                " taken"
+                f"the spacing of the frames is unknown; {minutes:g} minutes, that of the model, is"
+                " assumed"
             )
 
     def _steps_at(self, timestep: np.timedelta64, asked: int | None) -> tuple[int, int]:
-        """Frames that the model sees and forecasts of a time step, so many if asked for.
+        """Return how many frames the model sees and forecasts at a time step; `asked` sets the
+        latter.
 
         Errors: as `steps_at`; ConfigError if a sum does not fit them.
         """
@@ -238,7 +239,7 @@ class Methods:
             else ((None, *_steps(config, name)), "")
         )
         record = baseline_record(name)
-        if config.baseline is None:  # a fallback has what frames there are
+        if config.baseline is None:  # a fallback uses the frames that exist
             input_steps = record.least_steps
         scene = source.scene(
             at, Need(input_steps, 0 if record.follows_rain else input_steps - 1, known)
@@ -264,8 +265,8 @@ class Methods:
 
 
 def _refuse_rules_off_the_ladder(config: PredictConfig, model: Mapping[str, Any]) -> None:
-    """Errors: ConfigError if a rule of warnings asks for a rate that a model gives no probability
-    of, and no members are drawn, whose share would tell it.
+    """Errors: ConfigError if a warning rule has a rate outside the thresholds of the model, and no
+    members are drawn from which its probability could be counted.
     """
     if model.get("head") != "probability" or config.ensemble is not None:
         return
@@ -273,9 +274,9 @@ def _refuse_rules_off_the_ladder(config: PredictConfig, model: Mapping[str, Any]
     for rule in parse_rules(config.warnings.rules):
         if between(ladder, rule.rate) is None:
             raise ConfigError(
-                f"warnings.rules.{rule.name}.rate: the model gives probabilities of {ladder[0]:g}"
-                f" to {ladder[-1]:g} mm/h, not of {rule.rate:g}; give a rate within, or draw"
-                " members, as ensemble=20."
+                f"warnings.rules.{rule.name}.rate: the model gives probabilities for {ladder[0]:g}"
+                f" to {ladder[-1]:g} mm/h, not for {rule.rate:g}; give a rate in this range, or"
+                " draw members, for example with ensemble=20."
             )
 
 
@@ -287,12 +288,10 @@ def _refuse_unfit_sums(config: PredictConfig, timestep_minutes: float, lead_step
 
 
 def _refuse_unplaced(config: PredictConfig, scene: Scene) -> None:
-    """Errors: DataError, ConfigError if places or a map of the user's own cannot be found on the
-    grid.
-    """
+    """Errors: DataError, ConfigError if the grid cannot locate places or the user's own map."""
     if not config.asks_of_places and not config.has_own_map:
         return
-    from nowcast.places.pixels import refuse_unplaced  # brings PROJ, which few forecasts need
+    from nowcast.places.pixels import refuse_unplaced  # imports PROJ, which few forecasts need
     from nowcast.radar.placing.cropping import knows_degrees
 
     if config.asks_of_places:
@@ -305,7 +304,7 @@ def _refuse_unplaced(config: PredictConfig, scene: Scene) -> None:
 
 
 def _steps(config: PredictConfig, name: str) -> tuple[int, int]:
-    """Errors: ConfigError where there is neither a checkpoint nor both keys."""
+    """Return input and lead steps. Errors: ConfigError if one is missing, with no checkpoint."""
     for key in ("input_steps", "lead_steps"):
         if getattr(config, key) is None:
             raise ConfigError(

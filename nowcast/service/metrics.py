@@ -1,4 +1,4 @@
-"""The metrics of a chain of forecasts, for the textfile collector of Prometheus' node exporter."""
+"""Metrics of a series of forecasts, for the textfile collector of Prometheus' node exporter."""
 
 import math
 import re
@@ -19,46 +19,46 @@ _CHECKPOINT, _BUILD = "nowcast_checkpoint_info", "nowcast_build_info"
 _FALLBACK = "nowcast_fallback"
 _WARNINGS = "nowcast_warnings"
 _WET, _INPUT_WET = "nowcast_wet_share", "nowcast_input_wet_share"
-_SHORT = 12  # digits of a checksum that tell checkpoints apart
+_SHORT = 12  # digits of a checksum that distinguish checkpoints
 _ABOUT = {
     _LAST_SUCCESS: ("gauge", "When the last forecast was published."),
-    _FORECAST_REFERENCE: ("gauge", "Time of the newest frame that it was made from."),
+    _FORECAST_REFERENCE: ("gauge", "Time of the newest frame of that forecast."),
     _FALLBACK: (
         "gauge",
-        "1 where it was made by another method than the model that was asked for, else 0.",
+        "1 if it was made by a fallback instead of the requested model, else 0.",
     ),
-    _INFO: ("gauge", "Always 1; its label is the method that it was made by."),
+    _INFO: ("gauge", "Always 1; its label is the method of the forecast."),
     _CHECKPOINT: ("gauge", "Always 1; its label is the start of the SHA-256 of the checkpoint."),
-    _BUILD: ("gauge", "Always 1; its label is the version of nowcast that made it."),
+    _BUILD: ("gauge", "Always 1; its label is the version of nowcast that made the forecast."),
     _WET: (
         "gauge",
-        "Share of its pixels at or above 0.1 mm/h, all lead times, 0 to 1.",
+        "Fraction of its pixels at or above 0.1 mm/h over all lead times, 0 to 1.",
     ),
-    _INPUT_WET: ("gauge", "The same of the newest frame that it was made from."),
+    _INPUT_WET: ("gauge", "Fraction of pixels at or above 0.1 mm/h in its newest frame, 0 to 1."),
     "nowcast_last_cycle_timestamp_seconds": (
         "gauge",
-        "When the last cycle ended, whatever became of it.",
+        "When the last cycle ended, with any outcome.",
     ),
-    "nowcast_last_exit_code": ("gauge", "Exit code of that cycle; 0: all is well."),
+    "nowcast_last_exit_code": ("gauge", "Exit code of the last cycle; 0 if all is well."),
     "nowcast_forecast_age_seconds": (
         "gauge",
-        "Age of its newest frame when it began; NaN where that is not known.",
+        "Age of its newest frame when it began; NaN if unknown.",
     ),
-    "nowcast_cycle_duration_seconds": ("gauge", "How long it took."),
-    _PART: ("gauge", "How long each part of it took."),
-    _WARNINGS: ("gauge", "Areas that a rule of warnings holds in, by its name."),
-    _CYCLES: ("counter", "Cycles by what became of them."),
+    "nowcast_cycle_duration_seconds": ("gauge", "Duration of the last cycle."),
+    _PART: ("gauge", "Duration of each part of the last cycle."),
+    _WARNINGS: ("gauge", "Number of areas in which a warning rule holds, by the name of the rule."),
+    _CYCLES: ("counter", "Number of cycles by outcome."),
 }
 _SAMPLE = re.compile(
     r'(?P<name>[a-z0-9_]+)(?:\{[a-z0-9]+="(?P<label>[^"\\\n]*)"\})? (?P<value>\S+)'
 )
 
 Sample = tuple[str, str, float]
-"""The name of a metric, its label as `part="find"` or nothing, and its value."""
+"""The name of a metric, its label such as `part="find"` or nothing, and its value."""
 
 
 def as_metrics(chain: Chain) -> str:
-    """Return the chain in Prometheus' text format, version 0.0.4: help and type once before the
+    """Return the state in Prometheus' text format, version 0.0.4: help and type once before the
     samples of a name.
     """
     samples = [*_of_forecast(chain.last), *_of_cycle(chain)]
@@ -72,7 +72,7 @@ def as_metrics(chain: Chain) -> str:
 
 
 def from_metrics(text: str) -> Chain:
-    """Return what metrics of `as_metrics` say of the chain, apart from the last cycle.
+    """Return the state stored in the text of `as_metrics`, apart from the last cycle.
 
     Errors: ValueError, TypeError and others for any other text.
     """

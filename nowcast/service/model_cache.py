@@ -1,5 +1,5 @@
-"""The model of a run of cycles, or several: opened once, and again where a checkpoint becomes
-another one, or a glob finds others.
+"""The model, or models, of a series of cycles: opened once, and again if a checkpoint changes or a
+glob matches other files.
 """
 
 import logging
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def checksum_of(checkpoints: Sequence[str]) -> str:
-    """Return the SHA-256 of a checkpoint, of several one after the other, "" of none.
+    """Return the SHA-256 of a checkpoint, or of several separated by commas; "" for none.
 
     Errors: MissingInputError.
     """
@@ -28,16 +28,17 @@ def checksum_of(checkpoints: Sequence[str]) -> str:
 
 
 class ModelCache:
-    """Opens the methods of a configuration, without torch until they are asked for."""
+    """Open the methods of a configuration; torch is imported only when they are needed."""
 
     def __init__(self, config: PredictConfig) -> None:
         self.config = config
         self.opened: tuple[str, Methods] | None = None
 
     def checksum(self) -> str:
-        """Of the checkpoint to forecast by, or of several, as `checksum_of`: that of the file, or
-        where it cannot be used any more, of the one that is open, which is said. Errors:
-        MissingInputError, DataError where none is open.
+        """Return the checksum of the checkpoint, or of several, as `checksum_of`.
+
+        If a changed file cannot be used, this is logged, and the open model stays in use.
+        Errors: MissingInputError, DataError if no model is open.
         """
         if self.config.checkpoint is None:
             return ""
@@ -50,16 +51,16 @@ class ModelCache:
                 self.methods(found)
         except Exception as error:
             self.opened = before
-            log.warning("%s The model that was opened before goes on.", explain(error)[0])
+            log.warning("%s The model opened before stays in use.", explain(error)[0])
         return self.opened[0]
 
     def methods(self, checksum: str) -> "Methods":
-        """Those of the checkpoint with this checksum.
+        """Return the methods of the checkpoint with this checksum.
 
-        Errors: as `Methods`; TryLaterError where it is another by now.
+        Errors: as `Methods`; TryLaterError if the checkpoint has changed.
         """
         with without_garbage_collection():
-            from nowcast.service.methods import Methods  # not needed to see that all is done
+            from nowcast.service.methods import Methods  # loaded only when needed
 
         if self.opened is None or self.opened[0] != checksum:
             opened = Methods(self.config)

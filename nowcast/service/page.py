@@ -1,4 +1,4 @@
-"""The page of the newest forecast: what was observed in the last hour, and what is forecast."""
+"""The page of the newest forecast: the observations of the last hour, and the forecast."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ from nowcast.service.publication import METHOD_REASON, newest_forecast
 from nowcast.service.questions import Questions, Warned
 
 _HOUR = np.timedelta64(1, "h")
-_THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h, of an ensemble, which names none
+_THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h, for an ensemble, which has none of its own
 
 
 def write_page(
@@ -38,8 +38,8 @@ def write_page(
     now: np.datetime64,
     warned: Warned,
 ) -> None:
-    """Write the page of the newest forecast. A forecast from an earlier time than that leaves a
-    page as it was.
+    """Write the page of the newest forecast. A forecast from an earlier time leaves an existing
+    page unchanged.
 
     warned: the warnings of the forecast from `reference_time`.
     Errors: DataError, MissingInputError of a map that cannot be used; CannotCreateError,
@@ -88,8 +88,8 @@ def build_page(
 
 
 def _fields(forecast: xr.Dataset) -> tuple[NDArray[np.float32], FileProbabilities | None]:
-    """Rates (lead, y, x), of an ensemble their mean, and probabilities, of an ensemble the share of
-    its members.
+    """Return rates (lead, y, x), for an ensemble their mean, and probabilities, for an ensemble the
+    fraction of its members.
     """
     rates = forecast[RATE].values
     if REALIZATION not in forecast[RATE].dims:
@@ -101,9 +101,10 @@ def _fields(forecast: xr.Dataset) -> tuple[NDArray[np.float32], FileProbabilitie
 
 
 def _observed(forecast: xr.Dataset, source: FrameSource) -> tuple[Times, NDArray[np.float32]]:
-    """The times and frames (n, y, x) in mm/h of the hour up to the newest frame, NaN = missing.
+    """Return the times and frames (n, y, x) in mm/h of the hour up to the newest frame, NaN =
+    missing.
 
-    They are read by themselves: a forecast is made of fewer.
+    They are read separately, because a forecast uses fewer.
     """
     newest = forecast[REFERENCE_TIME].values[()]
     step = (forecast["time"].values[0] - newest).astype("timedelta64[s]")
@@ -117,7 +118,7 @@ def _observed(forecast: xr.Dataset, source: FrameSource) -> tuple[Times, NDArray
 
 
 def _about(forecast: xr.Dataset, zone: tzinfo) -> Iterator[tuple[str, str]]:
-    """Yield whose data these are, what made the forecast, and when."""
+    """Yield the attribution of the data, the origin of the forecast, and when it was made."""
     attrs = {name: str(value) for name, value in forecast.attrs.items()}
     for words, name in (
         ("radar", "input_institution"),
@@ -131,22 +132,22 @@ def _about(forecast: xr.Dataset, zone: tzinfo) -> Iterator[tuple[str, str]]:
             yield words, attrs[name]
     yield "method", _method(attrs)
     yield "program", attrs.get("source", "").partition(":")[0]
-    with suppress(ValueError):  # of a history that another program changed
+    with suppress(ValueError):  # another program changed the history
         made = datetime.fromisoformat(attrs.get("history", "")[:20]).astimezone(zone)
         yield "made", f"{made:%Y-%m-%d %H:%M} {zone_name(made)}"
     yield "time zone", str(zone)
 
 
 def _method(attrs: dict[str, str]) -> str:
-    """The name of the method; of a model the name of its file, and the start of its checksum; of
-    several models how many they are.
+    """Return the name of the method: for a model the name of its file and the start of its
+    checksum, for several models their number.
     """
     method = attrs.get("method", MODEL)
     if method != MODEL or "checkpoint" not in attrs:
         return method.replace("_", " ")
     digits = attrs.get("checkpoint_sha256", "")[:12]
-    with suppress(ValueError, TypeError):  # of one path
-        return f"{len(json.loads(attrs['checkpoint']))} models as one"
+    with suppress(ValueError, TypeError):  # raised for a single path
+        return f"{len(json.loads(attrs['checkpoint']))} models combined"
     return f"model {Path(attrs['checkpoint']).name}" + (f" ({digits})" if digits else "")
 
 

@@ -1,4 +1,4 @@
-"""What the page of a forecast draws of the Earth: how large a pixel is, and the lines of a map."""
+"""The map on the page of a forecast: the size of a pixel, and the lines of borders and coasts."""
 
 import math
 
@@ -14,7 +14,7 @@ _DEGREE = math.radians(EARTH_KM)  # km of a meridian
 
 
 def sides_km(place: Place) -> tuple[float, float] | None:
-    """Return height and width of a pixel in the middle of the grid; None if not known."""
+    """Return height and width in km of a pixel in the middle of the grid; None if unknown."""
     if knows_degrees(place):
         east, north = np.broadcast_arrays(*degrees_of(_middle(place), "the forecast"))
         if east.shape == (2, 2) and np.isfinite(east).all() and np.isfinite(north).all():
@@ -28,17 +28,17 @@ def sides_km(place: Place) -> tuple[float, float] | None:
 def lines_on_page(
     place: Place, height: int, map: str, *, turned: bool
 ) -> dict[str, list[Float64Array]]:
-    """Return the lines of a map by kind, each (n, 2) column and row in pixels; none without a
-    place on Earth.
+    """Return the lines of a map by kind, each (n, 2) column and row in pixels; none if the grid has
+    no place on Earth.
 
     Args:
         place: of the grid.
         height: of the grid in pixels.
         map: as the key `page_map`.
-        turned: whether the page shows the last row on top.
+        turned: whether the page shows the last row at the top.
 
     Raises:
-        MissingInputError, DataError, InputOutputError: a GeoJSON file cannot be used.
+        MissingInputError, DataError, InputOutputError: if a GeoJSON file cannot be used.
     """
     if not knows_degrees(place):
         return {}
@@ -50,7 +50,7 @@ def lines_on_page(
 
 
 def _middle(place: Place) -> Place:
-    """The place of the four pixels in the middle."""
+    """Return the place of the four pixels in the middle."""
     return {
         name: variable.isel({dim: slice((size := variable.sizes[dim]) // 2 - 1, size // 2 + 1)
                              for dim in variable.dims})

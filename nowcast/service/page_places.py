@@ -1,4 +1,4 @@
-"""Places on the page of a forecast: where they lie, their rates, and answers."""
+"""Places on the page of a forecast: their pixels, rates and answers."""
 
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -27,13 +27,13 @@ def places_on_page(
 
     Args:
         forecast: a forecast dataset.
-        observed: (n, y, x) in mm/h, NaN = missing, as the forecast has its rows.
-        places: where.
-        zone: of the clock times in their answers.
-        turned: whether the page shows the last row on top.
+        observed: (n, y, x) in mm/h, NaN = missing, with rows in the order of the forecast.
+        places: the places.
+        zone: time zone of their answers.
+        turned: whether the page shows the last row at the top.
 
     Raises:
-        DataError: the forecast does not say where its pixels are.
+        DataError: if the forecast does not give the place of its pixels.
     """
     if not places:
         return []
@@ -51,7 +51,7 @@ def _on_page(
     zone: tzinfo,
     height: int | None,
 ) -> PagePlace:
-    """height: of the grid, if the page shows its last row on top."""
+    """Return one place; height: of the grid, if the page shows its last row at the top."""
     place = curve.place
     row, column = pixels.nearest(place.longitude, place.latitude) or (None, None)
     index = pixels.of(place)

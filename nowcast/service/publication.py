@@ -1,6 +1,4 @@
-"""Where forecasts are published: whole, once, with `latest.nc` beside them, and old ones
-removed.
-"""
+"""Publish forecasts: each complete and once, with `latest.nc` next to them; remove old ones."""
 
 import filecmp
 import logging
@@ -32,12 +30,12 @@ from nowcast.radar.finding.time_patterns import follow
 log = logging.getLogger(__name__)
 
 METHOD_REASON = "method_reason"
-"""Attribute of a forecast by a fallback: why not by the first method of the chain."""
+"""Attribute of a fallback forecast: why the first method was not used."""
 PLACES_CSV, PLACES_JSON = ".places.csv", ".places.json"
-"""What stands in place of .nc in the names of a forecast's files of places."""
+"""What replaces .nc in the names of a forecast's files of places."""
 CODES = "YymdjHMS"
-"""Those of strftime that mean the same in every language, and that `radar.finding.time_patterns`
-reads again.
+"""Codes of strftime that mean the same in every language, and that `radar.finding.time_patterns`
+can parse.
 """
 
 _CODE = re.compile(r"%(.?)", re.DOTALL)
@@ -46,10 +44,10 @@ _MINUTE = timedelta(minutes=1)
 
 
 def forecast_path(output: str, reference_time: np.datetime64, key: str = "output") -> Path:
-    """The file of a forecast from this time.
+    """Return the file of a forecast from this time.
 
-    key: that `output` is the value of.
-    Errors: ConfigError where `output` holds another code than `CODES`.
+    key: the configuration key of `output`.
+    Errors: ConfigError if `output` holds another code than `CODES`.
     """
     time = reference_time.astype("datetime64[s]").item()
 
@@ -65,7 +63,7 @@ def forecast_path(output: str, reference_time: np.datetime64, key: str = "output
 
 
 def output_folder(output: str) -> Path:
-    """The folder below which all forecasts are, above the first that is named by a time."""
+    """Return the folder of all forecasts, above the first folder that is named by a time."""
     parts = Path(output).expanduser().parts[:-1]
     fixed = next((k for k, part in enumerate(parts) if _has_codes(part)), len(parts))
     return Path(*(part.replace("%%", "%") for part in parts[:fixed]))
@@ -74,10 +72,10 @@ def output_folder(output: str) -> Path:
 def published(
     path: Path, reference_time: np.datetime64, recipe: Mapping[str, str]
 ) -> Mapping[str, Any] | None:
-    """The attributes of `path` where it is a forecast from this time that has those of `recipe`,
-    so was made in the same way; its pixels are not read.
+    """Return the attributes of `path` if it is a forecast from this time with the attributes of
+    `recipe`, so made in the same way; its pixels are not read.
 
-    Errors: CannotCreateError where it is a file that neither is a forecast nor was one.
+    Errors: CannotCreateError if it is a file but not a forecast, not even a damaged one.
     """
     if not path.is_file():
         return None
@@ -86,9 +84,9 @@ def published(
     except DataError as error:
         if read_reference_time(path) is None and not is_damaged(path):
             raise CannotCreateError(
-                f"{path}: is there already and no forecast; choose another output."
+                f"{path}: already exists and is not a forecast; choose another output."
             ) from error
-        log.warning("%s It is made anew.", error)
+        log.warning("%s It is made again.", error)
         return None
     same = there["forecast_reference_time"].values == reference_time
     return (
@@ -105,7 +103,8 @@ def publish(
     reference_time: np.datetime64,
     now: np.datetime64,
 ) -> None:
-    """Write a forecast; on a disk that is full, once what is older than is to be kept is gone.
+    """Write a forecast; if the disk is full, remove forecasts older than is to be kept and try
+    again.
 
     Errors: CannotCreateError, InputOutputError.
     """
@@ -119,8 +118,8 @@ def publish(
 
 
 def _write(forecast: xr.Dataset, path: Path, config: PredictConfig) -> None:
-    """Write the GeoTIFFs and then the forecast file, so that a complete file has all of its
-    GeoTIFFs. Only then remove the GeoTIFFs of a forecast that it replaces.
+    """Write the GeoTIFFs and then the forecast file, so that a complete file has all its GeoTIFFs.
+    Only then remove the GeoTIFFs of the forecast that it replaces.
     """
     if config.format == GEOTIFF:
         write_geotiffs(forecast, path)
@@ -134,17 +133,17 @@ def _write(forecast: xr.Dataset, path: Path, config: PredictConfig) -> None:
 
 
 def complete(path: Path, config: PredictConfig) -> None:
-    """Write what belongs to a forecast file that is there, if it was not asked for then."""
+    """Write the GeoTIFFs of an existing forecast file if they were not requested before."""
     if config.format == GEOTIFF and not geotiff_path(path).exists():
         write_geotiffs(open_own_forecast(path), path)
 
 
 def tidy_up(config: PredictConfig, reference_time: np.datetime64, now: np.datetime64) -> None:
-    """Remove what killed processes left of the day before this time, switch `latest.nc` to the
-    newest forecast of all, and remove what is older than is to be kept. A forecast from a time that
-    is still to come, as a clock that jumped leaves it, is not the newest.
+    """Remove leftovers of killed processes from the day before this time, point `latest.nc` to the
+    newest forecast, and remove forecasts older than is to be kept. Forecasts from the future, as
+    after a jump of the clock, do not count as the newest.
 
-    Errors: CannotCreateError where a `latest.nc` is no forecast; InputOutputError.
+    Errors: CannotCreateError if `latest.nc` is not a forecast; InputOutputError.
     """
     folder, path = output_folder(config.output), forecast_path(config.output, reference_time)
     before = {
@@ -164,8 +163,8 @@ def tidy_up(config: PredictConfig, reference_time: np.datetime64, now: np.dateti
 
 
 def newest_forecast(output: str, until: np.datetime64) -> tuple[np.datetime64, Path] | None:
-    """The newest of the forecasts that `output` names, none later than `until`, and its
-    reference time; None where there is none.
+    """Return the reference time and path of the newest forecast named by `output`, not later than
+    `until`; None if there is none.
     """
     for _, path in _named(output):
         time = read_reference_time(path)
@@ -175,8 +174,8 @@ def newest_forecast(output: str, until: np.datetime64) -> tuple[np.datetime64, P
 
 
 def _named(output: str) -> Iterator[tuple[np.datetime64, Path]]:
-    """(time, path) of what has a name that `output` gives, the newest first: by its name where
-    that tells the minute, else as it says itself, and then forecasts alone.
+    """Yield (time, path) of the files whose names match `output`, newest first. The time is that in
+    the name if this includes the minute, else that in the file, which must then be a forecast.
     """
     told = list[tuple[np.datetime64, Path]]()
     for span, path in follow(Path(re.sub(r"([*?[])", r"[\1]", output)).expanduser()):
@@ -196,16 +195,16 @@ def _has_codes(text: str) -> bool:
 def _switch_latest(
     kind: str, latest: Path, newest: Path, time: np.datetime64, until: np.datetime64
 ) -> None:
-    """Let `latest` show `newest`, which is from this time, unless it shows that already, or a
-    later one that is not after `until`. A damaged one is replaced.
+    """Let `latest` show `newest`, a forecast from `time`, unless it already shows it, or a later
+    forecast not after `until`. A damaged `latest` is replaced.
     """
     shown = read_reference_time(latest)
     if shown is None and latest.exists() and not latest.is_symlink():
         if not latest.is_file() or not is_damaged(latest):
             raise CannotCreateError(
-                f"{latest}: is there already and no forecast; remove it, or set latest=null."
+                f"{latest}: already exists and is not a forecast; remove it, or set latest=null."
             )
-        log.warning("%s: cannot be read, and is made anew.", latest)
+        log.warning("%s: cannot be read, and is made again.", latest)
     if shown is not None and time < shown <= until:
         return
     if kind == "symlink":
@@ -221,8 +220,8 @@ def _switch_latest(
 def _remove_old(
     config: PredictConfig, folder: Path, newest: np.datetime64, kept: set[Path]
 ) -> None:
-    """Remove the forecasts that are too old or too many, counted from `newest`, with what belongs
-    to them, and the folders that this empties.
+    """Remove forecasts that are too old or too many, counted from `newest`, with the files that
+    belong to them, and folders that are empty afterwards.
     """
     named = list(_named(config.output))
     old = _old_forecasts(config, named, newest, {os.path.realpath(path) for path in kept})
@@ -235,7 +234,7 @@ def _remove_old(
                 one.unlink(missing_ok=True)
         except OSError as error:
             raise InputOutputError(
-                f"{path}: cannot be removed ({error.strerror}), though it is older than is to be"
+                f"{path}: cannot be removed ({error.strerror}), although it is too old to be"
                 " kept; check the permissions of its folder."
             ) from error
         log.debug("%s: removed", path)
@@ -250,7 +249,7 @@ def _old_forecasts(
     newest: np.datetime64,
     untouched: set[str],
 ) -> dict[Path, np.datetime64]:
-    """Those of our forecasts that are too old or too many, and their reference times."""
+    """Return our forecasts that are too old or too many, and their reference times."""
     ours = [(time, path) for time, path in named if time <= newest and is_forecast(path)]
     old: dict[Path, np.datetime64] = {}
     for place, (time, path) in enumerate(ours):
@@ -266,17 +265,17 @@ def _old_forecasts(
 
 
 def _warnings_of(time: np.datetime64, config: PredictConfig) -> set[Path]:
-    """The file of the warnings of a forecast from this time, if its name tells the time."""
+    """Return the warnings file of a forecast from this time, if its name includes the time."""
     file = config.warnings.file or ""
     return {forecast_path(file, time, "warnings.file")} if _has_codes(file) else set()
 
 
 def _remove_empty(emptied: Path, folder: Path) -> None:
-    """Remove `emptied` and the folders above it up to `folder`, as far as nothing is in them."""
+    """Remove `emptied` and the folders above it up to `folder`, while they are empty."""
     while emptied != folder:
         remove_leftovers(emptied)
         try:
             emptied.rmdir()
-        except OSError:  # something is in it
+        except OSError:  # not empty
             return
         emptied = emptied.parent

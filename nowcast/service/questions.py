@@ -1,4 +1,4 @@
-"""What is asked of each forecast: places, next to its file; warnings by rule."""
+"""What is derived from each forecast: answers for places, next to its file; warnings by rule."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     from nowcast.places.pixels import Pixels
 
 STANDARD_OUTPUT = "-"
-"""The name of a file of warnings that are printed."""
+"""The file name that means printing the warnings."""
 
 Warned = Mapping[str, Sequence[Mapping[str, Any]]]
-"""The warnings of each rule, as JSON has them."""
+"""The warnings of each rule, as in JSON."""
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Places and rules, read before the first forecast is made; the areas of a rule by its name."""
+    """Places and rules, read before the first forecast is made; areas: by the name of their
+    rule.
+    """
 
     places: Sequence[Place]
     rules: Sequence[Rule]
@@ -45,12 +47,12 @@ class Questions:
     def answer(
         self, forecast: xr.Dataset | None, observed: NDArray[np.float32] | None, path: Path
     ) -> tuple[Warned, list[str]]:
-        """Write what the forecast at `path` says of the places, and the warnings.
+        """Write the answers for the places of the forecast at `path`, and the warnings.
 
         forecast: None if the file existed before; then existing files of places are kept.
-        observed: the newest frame (y, x) in mm/h, NaN = not covered; None if not at hand.
-        → the warnings, and remarks on areas that the forecast does not know.
-        Errors: DataError if the forecast does not say where its pixels are; CannotCreateError,
+        observed: the newest frame (y, x) in mm/h, NaN = not covered; None if unavailable.
+        Returns the warnings, and remarks on areas without a forecast.
+        Errors: DataError if the forecast does not give the place of its pixels; CannotCreateError,
         InputOutputError.
         """
         is_new = forecast is not None
@@ -58,7 +60,7 @@ class Questions:
         write_places = bool(self.places) and (is_new or not are_there)
         if not write_places and not self.rules:
             return {}, []
-        from nowcast.places.pixels import pixels_of  # brings PROJ, which few forecasts need
+        from nowcast.places.pixels import pixels_of  # imports PROJ, which few forecasts need
 
         forecast = open_forecast(path) if forecast is None else forecast
         pixels = pixels_of(forecast, str(path))
@@ -71,7 +73,7 @@ class Questions:
         return found, remarks
 
     def warned(self, forecast: xr.Dataset, pixels: "Pixels") -> tuple[Warned, list[str]]:
-        """Return the warnings of a forecast, and remarks on areas that it does not know."""
+        """Return the warnings of a forecast, and remarks on areas without a forecast."""
         from nowcast.places.warning import ends_too_early, warning_document, warnings_of
 
         found, remarks = dict[str, list[dict[str, Any]]](), list[str]()
@@ -106,7 +108,7 @@ class Questions:
     def _write_warnings(
         self, found: Warned, forecast: xr.Dataset, path: Path, is_new: bool
     ) -> None:
-        """A line for each warning: into the file, or printed if the forecast is new."""
+        """Write one line per warning: into the file, or printed if the forecast is new."""
         lines = "".join(
             f"{_json({**one, 'forecast': str(path)})}\n" for each in found.values() for one in each
         )
@@ -119,8 +121,8 @@ class Questions:
 
 
 def read_questions(config: PredictConfig) -> Questions:
-    """Return what a configuration asks of each forecast; reads the files of places and areas, and
-    a map of the user's own, so that a wrong one is told before the first forecast.
+    """Read the places, areas and the user's own map of a configuration, so that errors in them are
+    reported before the first forecast.
 
     Errors: MissingInputError, DataError: naming file and line, or feature.
     """

@@ -1,4 +1,4 @@
-"""What became of a cycle, and where that is said: a line of the log, a status file, metrics."""
+"""The outcome of a cycle, and where it is reported: a log line, a status file, metrics."""
 
 import logging
 import os
@@ -36,19 +36,19 @@ _FORMS = {
     "status": Form(as_status, from_status),
     "metrics": Form(as_metrics, from_metrics, for_all=True),
 }
-"""How the file of a key shows the chain of cycles."""
+"""How the file of a key shows the state after the cycles."""
 _LEVELS = {FALLBACK: logging.WARNING, FAILED: logging.ERROR}
 
 
 @dataclass
 class Report:
-    """What became of a cycle, noted as it goes.
+    """The outcome of a cycle, filled in on the way.
 
-    outcome: forecast or fallback once that is published, already there, or failed. reason: why not
-    by the model, or why not at all.
-    age: seconds from the forecast reference time to `now`. wet_share: of the forecast, all lead
-    times; input_wet_share: of the newest frame.
-    warnings: of each rule, as JSON has them. remarks: what was departed from.
+    outcome: forecast or fallback once published, already there, or failed. reason: why the model
+    was not used, or why there is no forecast.
+    age: seconds from the forecast reference time to `now`. wet_share: wet fraction of the forecast,
+    over all lead times; input_wet_share: of the newest frame.
+    warnings: of each rule, as in JSON. remarks: notes on what was not as usual.
     checkpoint: its SHA-256, or empty. seconds: of each part.
     started: when the cycle began, on the monotonic clock.
     """
@@ -79,9 +79,7 @@ class Report:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - start
 
     def fail(self, error: Exception) -> None:
-        """Note what ended the cycle, beside why it was a fallback, if it was one that is
-        published.
-        """
+        """Note what ended the cycle, in addition to the reason of a fallback that was published."""
         message, self.exit_code = explain(error)
         self.error, message = error, " ".join(message.split())
         if self.outcome != FALLBACK or self.reason is None:
@@ -90,9 +88,7 @@ class Report:
             self.reason = f"{self.reason.rstrip('.')}; {message}"
 
     def fields(self) -> dict[str, Any]:
-        """The report as JSON has it: times in UTC as ISO 8601 has them, null for what is not
-        known.
-        """
+        """Return the report for JSON: times in UTC in ISO 8601, null for unknown values."""
         return {
             "outcome": self.outcome,
             "method": self.method,
@@ -116,7 +112,7 @@ class Report:
         }
 
     def line(self) -> str:
-        """The report as text has it, on one line."""
+        """Return the report as one line of text."""
         of = "" if self.reference_time is None else f" from {self.reference_time:.16} UTC"
         by = "" if self.method is None else f" by {self.method}"
         code = f"exit code {self.exit_code}"
@@ -155,7 +151,7 @@ def not_by_model(reason: str | None) -> str:
 
 
 class Journal:
-    """Says what became of each cycle, as a configuration asks for it; `open_journal` opens it."""
+    """Report the outcome of each cycle as configured; `open_journal` opens it."""
 
     def __init__(self, config: PredictConfig) -> None:
         given = {key: getattr(config, key) for key in _FORMS}
@@ -163,7 +159,7 @@ class Journal:
             key: Path(path).expanduser() for key, path in given.items() if path is not None
         }
         self.config, self.is_stderr = config, config.log_file is None
-        # to the command line, which says them alike
+        # the command line prints it in the same way
         self.leaves_last_words = self.is_stderr and config.log_format == "text"
         self.ends_with_it = config.period is None and not config.watch
         self.is_blank = True
@@ -171,13 +167,15 @@ class Journal:
         self.logged: BaseException | None = None
 
     def refuse_unwritable(self) -> None:
-        """Errors: CannotCreateError for the first of the files that cannot be written; those of the
-        journal are then left alone. ConfigError for a name with an unknown code of time.
+        """Check that the files can be written.
+
+        Errors: CannotCreateError for the first file that cannot be written; files of the journal
+        among them are then not written again. ConfigError for a name with an unknown time code.
         """
         refused = list[NowcastError]()
         for key, path in [*self.files.items(), *_files_of_cycles(self.config)]:
             try:
-                # a disk that is full may have room by then
+                # a full disk may have space later
                 with suppress(InputOutputError), _named(key):
                     refuse_unwritable(path)
             except CannotCreateError as error:
@@ -187,10 +185,10 @@ class Journal:
             raise refused[0]
 
     def write(self, report: Report) -> None:
-        """Say it in the log, in the status file and in the metrics.
+        """Report a cycle in the log, in the status file and in the metrics.
 
-        What cannot be written is logged, and kept as `failure`: it is no reason to lose the cycles
-        that follow.
+        A file that cannot be written is logged, and the error kept as `failure`, because the
+        following cycles must go on.
         """
         fields, self.is_blank = report.fields(), False
         if not self._is_left_to_the_command_line(report):
@@ -212,9 +210,9 @@ class Journal:
                 self._keep(error)
 
     def close(self, error: Exception | Interrupted) -> None:
-        """Say what ended the process, where that was no cycle: before the first of them it
-        stands in the status as one that failed, but for a lock, as then another process says
-        what becomes of its own.
+        """Report an error that ended the process outside a cycle. Before the first cycle, the
+        status shows it as a failed cycle; except for a lock, because then another process reports
+        its own cycles.
         """
         if self.is_blank and isinstance(error, Exception) and not isinstance(error, TryLaterError):
             report = Report()
@@ -229,8 +227,8 @@ class Journal:
             self._mark(error)
 
     def _is_left_to_the_command_line(self, report: Report) -> bool:
-        """A failure that ends the process is one line of text on stderr as those of all
-        commands are.
+        """Whether the command line reports this failure, which ends the process, in one line on
+        stderr, like those of all commands.
         """
         return report.outcome == FAILED and self.ends_with_it and self.leaves_last_words
 
@@ -240,17 +238,17 @@ class Journal:
         self.failure = self.failure or error
 
     def _mark(self, error: BaseException | None) -> None:
-        """Where the log that has it is stderr, it is not to be said there once more."""
+        """Mark an error that is already on stderr, to avoid printing it there again."""
         if error is not None and self.is_stderr:
             error.said = True  # type: ignore[attr-defined]
 
 
 @contextmanager
 def open_journal(config: PredictConfig) -> Iterator[Journal]:
-    """A journal, and the log of all the process as `log_format` and `log_file` want it.
+    """Open a journal, and set up the log of the whole process by `log_format` and `log_file`.
 
-    Errors: CannotCreateError where `log_file`, `status`, `metrics`, `page` or `warnings.file`
-    cannot be written; once the block is done, the first of what the journal could not.
+    Errors: CannotCreateError if `log_file`, `status`, `metrics`, `page` or `warnings.file` cannot
+    be written; after the block, the first error of the journal's own files.
     """
     with log_lines(config.log_format, config.log_file):
         journal = Journal(config)
@@ -265,7 +263,7 @@ def open_journal(config: PredictConfig) -> Iterator[Journal]:
 
 
 def _files_of_cycles(config: PredictConfig) -> Iterator[tuple[str, Path]]:
-    """Yield key and path of the files that each cycle writes once it has a forecast."""
+    """Yield key and path of the files that each cycle writes after its forecast."""
     if config.page is not None:
         yield "page", Path(config.page).expanduser()
     file, now = config.warnings.file, np.datetime64("now", "s")
@@ -275,7 +273,7 @@ def _files_of_cycles(config: PredictConfig) -> Iterator[tuple[str, Path]]:
 
 @contextmanager
 def _named(key: str) -> Iterator[None]:
-    """Name the key in what goes wrong with its file."""
+    """Name the key in errors about its file."""
     try:
         yield
     except (CannotCreateError, InputOutputError) as error:

@@ -1,5 +1,5 @@
-"""Files that cannot be used: what is wrong with them, and how long one that is still being written
-is tried again.
+"""Unusable files: what is wrong with them, and how long they are tried again while they may still
+be in the course of writing.
 """
 
 import time
@@ -24,22 +24,21 @@ from nowcast.service.live_files import (
 
 Result = TypeVar("Result")
 
-_PAUSE = 0.3  # seconds before a file that may still be being written is looked at again
-_REMARKS = 10  # in a cycle
+_PAUSE = 0.3  # seconds before a file that may be unfinished is read again
+_REMARKS = 10  # at most in a cycle
 
 
 def left_out(time: np.datetime64 | None) -> str:
-    """That a file is left out, or its frame of a time."""
+    """Return the words for a file that is left out, or for its frame of a time."""
     return "left out" if time is None else f"the frame of {show(time)} UTC left out"
 
 
 @dataclass
 class BadFiles:
-    """What could not be used, in one look at the files: the error itself, or where it is to be
-    skipped a remark.
+    """What was unusable when reading the files once: raised as an error, or collected as a remark
+    if bad files are skipped.
 
-    unfinished: the files of which it may be because they are still being written, as they were
-    then.
+    unfinished: files that may still be in the course of writing, with their versions.
     """
 
     skip: bool
@@ -47,25 +46,26 @@ class BadFiles:
     unfinished: dict[Path, FileVersion | None] = field(default_factory=dict)
 
     def add(self, path: Path, error: NowcastError, what: str = "left out") -> None:
-        """Errors: the error, unless it is to be skipped."""
+        """Add a problem. Errors: the error itself, unless bad files are skipped."""
         self.suspect(path, has_changed=isinstance(error, ChangedError))
         if not self.skip:
             raise error
         self.remarks.append(f"{path}: {what} ({str(error).removeprefix(f'{path}: ').rstrip('.')})")
 
     def report(self, problem: Problem) -> None:
-        """As `add`, of what keeps a file or one of its frames out of a series."""
+        """Add the problem of a file, or of one of its frames, that keeps it out of a series."""
         self.add(problem.path, problem.error, left_out(problem.time))
 
     def suspect(self, path: Path, has_changed: bool = False) -> None:
-        """That a file may still be being written, if it changed a moment ago."""
+        """Note that a file may be unfinished, if it changed a moment ago."""
         if has_changed or is_young(path):
             self.unfinished[path] = version_of(path)
 
 
 class Retry:
-    """Look at files again for up to `retry` seconds in a cycle, which `take_remarks` ends,
-    while some may still be being written; for as long at each of them, however many the cycles,
+    """Read files again for up to `retry` seconds in a cycle while some may be unfinished.
+
+    `take_remarks` ends a cycle. Each file is also tried for `retry` seconds only, over all cycles,
     unless it changes.
     """
 
@@ -76,8 +76,8 @@ class Retry:
         self._since: dict[Path, tuple[FileVersion | None, float]] = {}
 
     def look(self, look: Callable[[BadFiles], Result]) -> Result:
-        """What a look at the files gives, once nothing in it can be because a file is still
-        being written, or the time for it is over.
+        """Return the result of `look`, repeated while a problem in it may be due to an unfinished
+        file and there is time left.
         """
         while True:
             bad = BadFiles(self.skip)
@@ -97,7 +97,7 @@ class Retry:
             return found
 
     def take_remarks(self) -> list[str]:
-        """What was departed from in this cycle, each once; what follows is of the next."""
+        """Return the remarks of this cycle, each once, and start those of the next."""
         remarks = list(self._remarks)
         self._remarks, self._until = {}, None
         self._since = {
@@ -109,8 +109,8 @@ class Retry:
         return remarks if left <= 0 else [*remarks[:_REMARKS], f"and {left} more such remarks"]
 
     def _may_wait(self, unfinished: Mapping[Path, FileVersion | None]) -> bool:
-        """Wait a moment, unless `retry` is over, in this cycle or for all of these files;
-        whether it was not.
+        """Wait a moment if `retry` is not over, neither for this cycle nor for all of these files;
+        return whether it waited.
         """
         now = time.monotonic()
         for path, version in unfinished.items():

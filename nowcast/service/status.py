@@ -1,5 +1,5 @@
-"""The status file of a chain of forecasts: what became of the last cycle, and of those before
-it.
+"""The status file of a series of forecasts: the outcome of the last cycle, and counts of earlier
+ones.
 """
 
 import json
@@ -18,15 +18,15 @@ _COUNTERS = {
 
 
 def as_status(chain: Chain) -> str:
-    """Return the chain as JSON:
+    """Return the state as JSON:
 
         last_cycle             all of the cycle, and `time`, when it ended
         last_success           `at`, `forecast_reference_time`, `path` and `method` of the newest
-                               forecast published; null: none yet
-        counters               `forecasts` by the model, or by a baseline that stands alone;
-                               `fallbacks`; `already_there`; `failures`; and `since`, from when on
-                               they are counted
-        consecutive_failures   cycles that failed since the last that did not
+                               published forecast; null before the first
+        counters               `forecasts` by the model, or by a baseline without a model;
+                               `fallbacks`; `already_there`; `failures`; and `since`, the start of
+                               the counting
+        consecutive_failures   number of failed cycles since the last success
 
     Times are in UTC, as 2026-11-21T12:06:03Z.
     """
@@ -50,7 +50,7 @@ def as_status(chain: Chain) -> str:
 
 
 def from_status(text: str) -> Chain:
-    """Return what JSON of `as_status` says of the chain, apart from the last cycle.
+    """Return the state stored in the JSON of `as_status`, apart from the last cycle.
 
     Errors: ValueError, KeyError, TypeError and others for any other text.
     """

@@ -1,4 +1,4 @@
-"""The frames of many files in the order of time, also where some of the files cannot be used."""
+"""The frames of many files in the order of time, even if some of the files are unusable."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from nowcast.service.live_files import FrameFiles
 from nowcast.service.retry import BadFiles
 
 TOLD_BY = 8
-"""How many of the newest frames tell the spacing."""
+"""How many of the newest frames determine the spacing."""
 _NOTHING = np.timedelta64(0, "s")
-_OLDER = 0.7  # by how much less each difference between two frames counts than the one after it
+_OLDER = 0.7  # weight of a difference between two frames relative to the next newer one
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which frames of the files are laid out: those from `back` before `until` on, and in any case
-    the newest `count` up to then.
+    """Which frames of the files are laid out: those from `back` before `until` to `until`, and at
+    least the newest `count` of them.
 
-    until: None: up to the newest of all. span: instead of these, the frames of a period.
+    until: None takes the newest of all. span: instead, the frames of a period.
     """
 
     until: np.datetime64 | None = None
@@ -38,17 +38,17 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Timeline(Series):
-    """A series in which a time with two frames comes twice.
+    """A series in which a time with two frames occurs twice.
 
-    held: (m,) rising, the stamps of all files that can be used, also of frames that were not
-    wanted. later: the first file with a frame after those that were.
+    held: (m,) rising, the times of all usable files, including frames that were not wanted.
+    later: the first file with a frame after the wanted ones.
     """
 
     held: Times
     later: Path | None = None
 
     def at(self, time: np.datetime64) -> list[tuple[RadarFile, int]]:
-        """The frames of a time: file, and number within it."""
+        """Return the frames of a time: file, and frame number in it."""
         first, last = (
             np.searchsorted(self.times, time, "left"),
             np.searchsorted(self.times, time, "right"),
@@ -56,9 +56,7 @@ class Timeline(Series):
         return [(self.files[self.file_of[k]], int(self.frame_of[k])) for k in range(first, last)]
 
     def mended(self, times: Times) -> list[str]:
-        """What is remarkable about the order of the frames of these times, and about the clock
-        that they were put on.
-        """
+        """Return remarks on frames of these times that were not in order, or not on the clock."""
         there = np.isin(self.times, times)
         files = [self.files[k] for k in np.unique(self.file_of[there])]
         unsorted = [
@@ -84,10 +82,10 @@ def lay_out(
     bad: BadFiles,
     wanted: Wanted = Wanted(),
 ) -> Timeline:
-    """The wanted frames of these files, without those that are `bad`: that cannot be used, or not
-    together with most others.
+    """Return the wanted frames of these files, without those reported to `bad`: unusable ones, and
+    those that do not match most others.
 
-    timestep: of the clock, if it has frames; None: that of the newest frames.
+    timestep: of the clock, if frames have it; None takes that of the newest frames.
     """
     described = list(describe_files(paths, source.describe, bad.report))
     every = [file.times for file in described]
@@ -115,21 +113,21 @@ def lay_out(
 def _span_of(
     held: Times, wanted: Wanted, timestep: np.timedelta64 | None
 ) -> tuple[np.datetime64, np.datetime64]:
-    """The first and the last stamp that is wanted."""
+    """Return the first and the last wanted time."""
     if held.size == 0:
         return np.datetime64("NaT"), np.datetime64("NaT")
     if wanted.span is not None:
         start, end = wanted.span[0] - JITTER, wanted.span[1] + JITTER
         if ((held >= start) & (held <= end)).sum() >= TOLD_BY // 2:
             return start, end
-        # a few around tell the spacing
+        # a few surrounding frames determine the spacing
         middle = np.searchsorted(held, start), np.searchsorted(held, end, "right")
         around = held[max(int(middle[0]) - TOLD_BY // 2, 0) : int(middle[1]) + TOLD_BY // 2]
         return around[0], around[-1]
     until = held[-1] if wanted.until is None else wanted.until + JITTER
     newest = held[held <= until][-wanted.count :]
     if newest.size == 0:
-        return held[0], held[: wanted.count][-1]  # all lie later, which is for others to say
+        return held[0], held[: wanted.count][-1]  # all are later, which the caller reports
     return min(newest[0], until - wanted.back - 2 * JITTER), until
 
 
@@ -137,26 +135,25 @@ def _on_a_clock(
     stamps: Times, minutes: float, paths: list[Path], bad: BadFiles
 ) -> tuple[Times, NDArray[np.intp]]:
     """Stamps (n,), rising → the nearest ticks of the clock of the newest of them, and which of them
-    lie there.
+    are on the clock.
 
-    A frame off the clock is bad where it is the newest, or where the frame of a tick is missing
-    around it. Others are left out, which
-    is remarked: they may be of an earlier clock.
+    A frame off the clock is bad if it is the newest, or if the tick around it has no frame. Others
+    are left out with a remark, because they may belong to an earlier clock.
     """
     if stamps.size == 0 or not np.isfinite(minutes):
         return stamps, np.arange(stamps.size)
     step = np.timedelta64(round(minutes * 60e9), "ns")
     off = _off(stamps, _phase_of(stamps, step), step)
     kept = np.abs(off) <= min(JITTER, step // 4)
-    between = f"does not fit the {minutes:g}-minute spacing of the others around it"
+    between = f"does not fit the {minutes:g}-minute spacing of the frames around it"
     aside = list[int]()
     for k in np.flatnonzero(~kept).tolist():
         ends = stamps[:k][kept[:k]][-1:], stamps[k:][kept[k:]][:1]
         is_newest, is_alone = ends[1].size == 0, (~kept).sum() == 1 and ends[0].size == 1
         if is_newest or (is_alone and ends[1][0] - ends[0][0] > 3 * step // 2):
             why = DataError(
-                f"{paths[k]}: the frame of {show(stamps[k])} {between}; set on_bad_file=skip to go"
-                " without it."
+                f"{paths[k]}: the frame of {show(stamps[k])} {between}; set on_bad_file=skip to"
+                " leave it out."
             )
             bad.report(Problem.of(paths[k], why, stamps[k]))
         elif ends[0].size:
@@ -171,8 +168,8 @@ def _on_a_clock(
 
 
 def _phase_of(stamps: Times, step: np.timedelta64) -> np.datetime64:
-    """A tick of the clock that most of the newest frames lie on: of equals one counted from
-    midnight, else that of the newest.
+    """Return a tick of the clock that most of the newest frames are on. A clock counted from
+    midnight is preferred, then that of the newest frame.
     """
     newest = np.unique(stamps)[-TOLD_BY:]
     tolerance = min(JITTER, step // 4)
@@ -191,8 +188,8 @@ def _off(stamps: Times, phase: np.datetime64, step: np.timedelta64) -> NDArray[n
 
 
 def spacing_of(times: Times, timestep: np.timedelta64 | None) -> float:
-    """The spacing of the newest frames in minutes; but that which is asked for where two of
-    them are so far apart.
+    """Return the spacing of the newest frames in minutes, or `timestep` if two of them are that far
+    apart.
     """
     minutes = newest_spacing(times)
     if timestep is None:
@@ -204,12 +201,12 @@ def spacing_of(times: Times, timestep: np.timedelta64 | None) -> float:
 
 
 def newest_spacing(times: Times) -> float:
-    """The spacing in minutes that the newest frames have, in whole minutes from two minutes on; NaN
-    of fewer than two.
+    """Return the spacing of the newest frames in minutes, in whole minutes from two minutes on; NaN
+    for fewer than two frames.
 
-    The newest difference counts 1, each older one 0.7 of the one after it; of equals the smaller
-    wins. So a missing frame changes nothing, and a new spacing is known from its second difference
-    on.
+    The differences between frames vote: the newest counts 1, each older one 0.7 of the next; among
+    equals the smaller wins. So a missing frame changes nothing, and a new spacing is known from its
+    second difference on.
     """
     seconds = np.diff(np.unique(times)[-TOLD_BY:]) / np.timedelta64(1, "s")
     if seconds.size == 0:

@@ -1,4 +1,4 @@
-"""Forecasts against observations: sums that add up, scores divided once at the end, intervals."""
+"""Compare forecasts with observations: sums that add up, scores, confidence intervals."""
 
 from typing import TYPE_CHECKING
 
@@ -57,8 +57,8 @@ FACE = {
     "dataset": "the dataset of scores",
     "table": "scores in files",
     "headline": "scores for a terminal",
-    "intervals": "how sure a score is",
-    "swaps": "which difference is more than chance",
-    "remarks": "remarks that counts carry",
+    "intervals": "confidence intervals of scores",
+    "swaps": "significance of a difference",
+    "remarks": "remarks stored with counts",
 }
-"""The modules that other rooms may import, and what they give."""
+"""The modules that other packages may import, and what they provide."""

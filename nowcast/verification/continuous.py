@@ -1,5 +1,5 @@
-"""Sums of errors and products of forecast and observed rain: everything here adds up; dividing
-is for `scores`.
+"""Sums of errors and products of forecast and observed rain. Everything here adds up; `scores`
+divides.
 """
 
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from nowcast.verification.counts import check_pair, class_numbers, pieces, refus
 from nowcast.verification.scores import ERROR_SUMS
 
 BALANCE = {2.0: 2.0, 5.0: 5.0, 10.0: 10.0, 30.0: 30.0}
-"""The weight of a pixel from each observed rate on, mm/h; below the first it is 1 (Shi et al.
-2017).
+"""The weight of a pixel by observed rate: from each rate in mm/h on; below the first it is 1 (Shi
+et al. 2017).
 """
 
 
@@ -29,8 +29,7 @@ def error_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
     weighted_squared_error Σ w (f − o)², weighted_absolute_error Σ w |f − o|. A pixel that is NaN in
     either field is in no sum.
 
-    Errors: DataError where shapes, dtypes or devices do not fit; InternalError where a field is
-    infinite.
+    Errors: DataError if shapes, dtypes or devices differ; InternalError if a field is infinite.
     """
     check_pair(forecast, observed)
     parts = [torch.zeros(0, dtype=torch.float64)]
@@ -41,15 +40,15 @@ def error_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
 
 
 def _frame_sums(f: Any, o: Any) -> Tensor:
-    """Of a frame as arrays (pixels,): its sums, one after the other.
+    """Return the sums of a frame, given as arrays (pixels,).
 
-    Where neither has rain, nothing is added to any.
+    Pixels without rain in both fields are skipped, because they add nothing.
     """
     rainy = ((f != 0) | (o != 0)) & ~(np.isnan(f) | np.isnan(o))
     where = np.flatnonzero(rainy)
     f, o = f[where], o[where]
     refuse_infinite(f, o)
-    # which is faster than to check
+    # mode="clip" skips the bounds check
     weight = np.take([1.0, *BALANCE.values()], class_numbers(o, list(BALANCE)), mode="clip")
     return torch.from_numpy(
         np.array(_sums(f.astype(np.float64), o.astype(np.float64), weight, np.dot))
@@ -57,7 +56,7 @@ def _frame_sums(f: Any, o: Any) -> Tensor:
 
 
 def _case_sums(f: Tensor, o: Tensor) -> Tensor:
-    """Of a case as tensors (lead, pixels): the sums of each frame, one frame after the other."""
+    """Return the sums of each frame of a case, given as tensors (lead, pixels), flattened."""
     refuse_infinite(f, o)
     missing = f.isnan() | o.isnan()
     f, o = f.double().masked_fill(missing, 0.0), o.double().masked_fill(missing, 0.0)
@@ -68,7 +67,7 @@ def _case_sums(f: Tensor, o: Tensor) -> Tensor:
 
 
 def _sums(f: Any, o: Any, weight: Any, dot: Callable[[Any, Any], Any]) -> list[Any]:
-    """In the order of `ERROR_SUMS`, over the last axis, of arrays or tensors of float64."""
+    """Sum arrays or tensors of float64 over the last axis, in the order of `ERROR_SUMS`."""
     error = f - o
     size = abs(error)
     weighted = weight * size

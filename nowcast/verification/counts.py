@@ -1,6 +1,4 @@
-"""Counts of forecast against observed classes: everything here adds up; dividing is for
-`scores`.
-"""
+"""Counts of forecast and observed classes. Everything here adds up; `scores` divides."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -21,11 +19,12 @@ _MEMBERS = 2
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """What forecasts counted. `whole = part + part`, exactly.
+    """Joint counts of forecast and observed classes. `whole = part + part`, exactly.
 
-    The class of a value is the number of thresholds it reaches, so that an event is `value >=
-    threshold`:
-    `joint[..., i, j]` pixels were forecast in class i and observed in class j. `…` is any shape:
+    The class of a value is the number of thresholds it reaches, so an event is `value >=
+    threshold`. `joint[..., i, j]` is the number of pixels forecast in class i and observed in class
+    j. `…` is any
+    shape: lead times, or forecasts, hours and lead times. All tensors are on the CPU.
     lead times, or forecasts, hours and lead times. All tensors lie on the CPU.
     """
 
@@ -46,7 +45,7 @@ class Counts:
 
     @classmethod
     def zeros(cls, thresholds: Sequence[float], lead_steps: int) -> Self:
-        """Nothing counted yet: the start of a sum, `sum(parts, Counts.zeros(thresholds,
+        """Return counts of zero: the start of a sum, `sum(parts, Counts.zeros(thresholds,
         lead_steps))`.
         """
         classes = len(thresholds) + 1
@@ -56,7 +55,7 @@ class Counts:
         )
 
     def __add__(self, other: "Counts") -> "Counts":
-        """Errors: DataError where thresholds or shapes (lead times, say) differ."""
+        """Add counts. Errors: DataError if thresholds or shapes (lead times, say) differ."""
         if not isinstance(other, Counts):
             return NotImplemented
         if self.thresholds != other.thresholds:
@@ -73,34 +72,34 @@ class Counts:
         return Counts(self.thresholds, self.joint + other.joint)
 
     def pooled(self) -> "Counts":
-        """The same counts with all lead times, the last axis before the classes, added into
-        one: (…, 1, K + 1, K + 1).
+        """Return the counts with all lead times added into one: (…, 1, K + 1, K + 1). Lead time is
+        the last axis before the classes.
         """
         return Counts(self.thresholds, self.joint.sum(-3, keepdim=True))
 
     @property
     def pixels(self) -> Tensor:
-        """(…) int64: pixels present in both fields, n."""
+        """(…) int64: n, the number of pixels present in both fields."""
         return self.joint.sum((-2, -1))
 
     @property
     def hits(self) -> Tensor:
-        """(…, K) int64: event forecast, event observed, a."""
+        """(…, K) int64: a, event forecast and observed."""
         return self._at_least()[..., 1:, 1:].diagonal(dim1=-2, dim2=-1)
 
     @property
     def false_alarms(self) -> Tensor:
-        """(…, K) int64: event forecast, none observed, b."""
+        """(…, K) int64: b, event forecast but not observed."""
         return self._at_least()[..., 1:, 0] - self.hits
 
     @property
     def misses(self) -> Tensor:
-        """(…, K) int64: no event forecast, event observed, c."""
+        """(…, K) int64: c, event observed but not forecast."""
         return self._at_least()[..., 0, 1:] - self.hits
 
     @property
     def correct_negatives(self) -> Tensor:
-        """(…, K) int64: no event forecast, none observed, d."""
+        """(…, K) int64: d, event neither forecast nor observed."""
         return self.pixels[..., None] - self.hits - self.false_alarms - self.misses
 
     def _at_least(self) -> Tensor:
@@ -109,10 +108,10 @@ class Counts:
 
 
 def count(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Counts:
-    """Count forecast against observed rain, mm/h, both (b, lead, c, h, w), (b, lead, h, w) or
+    """Count pixels of forecast and observed rain, mm/h, both (b, lead, c, h, w), (b, lead, h, w) or
     (lead, h, w), over all b cases.
 
-    → counts per lead time, (lead, K + 1, K + 1). As `joint_histogram` counts, and with its errors.
+    → counts per lead time, (lead, K + 1, K + 1). Rules and errors are those of `joint_histogram`.
     """
     if forecast.ndim == 3 and observed.ndim == 3:
         forecast, observed = forecast[None], observed[None]
@@ -124,15 +123,15 @@ def count(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Co
 
 
 def joint_histogram(forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
-    """Pixels by forecast and observed class, mm/h, (b, lead, h, w) each, on any device → (b, lead,
-    K + 1, K + 1) int64 on the CPU.
+    """Count pixels by forecast and observed class, mm/h, (b, lead, h, w) each, on any device → (b,
+    lead, K + 1, K + 1) int64 on the CPU.
 
-    A pixel that is NaN in either field is in no count. Thresholds are compared in the dtype of each
-    field: a float32 pixel of 0.1 reaches the threshold 0.1, though float32(0.1) as float64 is not
+    A pixel that is NaN in either field is not counted. Thresholds are compared in the dtype of each
+    field: a float32 pixel of 0.1 reaches the threshold 0.1, although float32(0.1) as float64 is not
     exactly 0.1.
 
-    Errors: DataError where shapes, dtypes or devices do not fit or thresholds do not ascend;
-    InternalError where a field is infinite.
+    Errors: DataError if shapes, dtypes or devices differ or thresholds do not ascend; InternalError
+    if a field is infinite.
     """
     check_thresholds(thresholds)
     check_pair(forecast, observed)
@@ -140,7 +139,7 @@ def joint_histogram(forecast: Tensor, observed: Tensor, thresholds: Sequence[flo
         torch.tensor((-math.inf, *thresholds), dtype=field.dtype).tolist()
         for field in (forecast, observed)
     ]
-    classes = len(thresholds) + 2  # with that of NaN, which does not even reach −∞, as the first
+    classes = len(thresholds) + 2  # the first is for NaN, which does not even reach −∞
     counts = []
     for f, o in pieces(forecast, observed):
         refuse_infinite(f, o)
@@ -154,24 +153,24 @@ def joint_histogram(forecast: Tensor, observed: Tensor, thresholds: Sequence[flo
 
 
 def class_numbers(values: Any, edges: Sequence[float]) -> Any:
-    """How many of the edges each value of an array or tensor reaches, of the same kind; NaN
+    """Return how many of the edges each value of an array or tensor reaches, as the same kind; NaN
     reaches none.
     """
     if isinstance(values, Tensor):
         return torch.stack([values >= edge for edge in edges]).sum(0, dtype=torch.int32)
-    # 16² pairs of classes are 8 bits
+    # numbers of 16² pairs of classes fit into 8 bits
     numbers: Any = np.zeros_like(values, dtype=np.uint8 if len(edges) < 16 else np.int32)
     for edge in edges:
-        numbers += (values >= edge).view(np.uint8)  # to convert bool would take as long again
+        numbers += (values >= edge).view(np.uint8)  # converting bool would take twice as long
     return numbers
 
 
 def pieces(forecast: Tensor, observed: Tensor) -> Iterator[tuple[Any, Any]]:
-    """Fields (b, lead, h, w) in pieces that suit the device: cases as tensors (lead, pixels) on a
-    GPU, else frames as arrays (pixels,).
+    """Yield fields (b, lead, h, w) in pieces that suit the device: cases as tensors (lead, pixels)
+    on a GPU, else frames as arrays (pixels,).
 
-    One frame after the other stays in the cache of a processor, where NumPy compares some ten times
-    faster than PyTorch.
+    A single frame stays in the cache of a processor, where NumPy compares about ten times faster
+    than PyTorch.
     """
     fields = [field.detach().flatten(2) for field in (forecast, observed)]
     if forecast.is_cuda:
@@ -185,13 +184,13 @@ def pieces(forecast: Tensor, observed: Tensor) -> Iterator[tuple[Any, Any]]:
 
 
 def common_pixels(*fields: Tensor) -> list[Tensor]:
-    """The fields, each with NaN wherever any of them is NaN, so that all forecasts are scored on
+    """Return the fields with NaN wherever any of them is NaN, so that all forecasts are scored on
     the same pixels.
 
-    Fields of one shape, or some (b, lead, m, h, w) of m members beside others (b, lead, h, w): a
-    pixel missing in one member is missing in all members and all fields.
+    All fields have one shape (b, lead, h, w); those of m members may be (b, lead, m, h, w). A pixel
+    missing in one member is missing in all members and all fields.
 
-    Errors: DataError where shapes differ otherwise.
+    Errors: DataError if the shapes differ in any other way.
     """
     if len({_without_members(field.shape) for field in fields}) > 1:
         shapes = [tuple(field.shape) for field in fields]
@@ -209,7 +208,7 @@ def common_pixels(*fields: Tensor) -> list[Tensor]:
 
 
 def missing_in_both(forecast: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
-    """Each field with NaN where either is: x − x is 0, or NaN.
+    """Return both fields with NaN where either is NaN, using that x − x is 0 or NaN.
 
     Several times faster on a CPU than a mask.
     """
@@ -223,8 +222,8 @@ def _without_members(shape: torch.Size) -> tuple[int, ...]:
 
 
 def _bincounts(numbers: Any, length: int) -> Tensor:
-    """How often each number below `length` is there: (length,) of an array (pixels,), (lead ·
-    length,) of a tensor (lead, pixels).
+    """Return how often each number below `length` occurs: (length,) for an array (pixels,), (lead ·
+    length,) for a tensor (lead, pixels).
     """
     if not isinstance(numbers, Tensor):
         return torch.bincount(torch.from_numpy(numbers), minlength=length)
@@ -234,19 +233,19 @@ def _bincounts(numbers: Any, length: int) -> Tensor:
 
 
 def refuse_infinite(*fields: Any) -> None:
-    """Errors: InternalError where an array or tensor holds an infinite value."""
+    """Errors: InternalError if an array or tensor holds an infinite value."""
     if any(
         bool((torch.isinf(field) if isinstance(field, Tensor) else np.isinf(field)).any())
         for field in fields
     ):
         raise InternalError(
-            "the forecast or the observed field holds infinite rain rates; find where they arose,"
-            " then score."
+            "the forecast or the observed field holds infinite rain rates; find their cause before"
+            " scoring."
         )
 
 
 def check_thresholds(thresholds: Sequence[float]) -> None:
-    """Errors: DataError where thresholds are not at least one, finite and strictly ascending."""
+    """Errors: DataError unless thresholds are at least one, finite and strictly ascending."""
     finite = all(math.isfinite(threshold) for threshold in thresholds)
     ascending = all(low < high for low, high in pairwise(thresholds))
     if not (len(thresholds) and finite and ascending):
@@ -257,8 +256,8 @@ def check_thresholds(thresholds: Sequence[float]) -> None:
 
 
 def check_pair(forecast: Tensor, observed: Tensor) -> None:
-    """Errors: DataError where the fields are not both (b, lead, h, w), of one shape, floating
-    point and on one device.
+    """Errors: DataError unless both fields are (b, lead, h, w), of one shape, floating point and on
+    one device.
     """
     if forecast.shape != observed.shape or forecast.ndim != 4:
         raise DataError(

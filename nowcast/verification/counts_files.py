@@ -1,7 +1,7 @@
-"""Counts in files: written, read back, added up.
+"""Counts in files: write, read, add.
 
-The counts of sums of rain over some minutes are groups of the file, as `accumulation_30min`, of the
-same form as those of rates, which are not in a group.
+Counts of rain sums over some minutes are groups of the file, such as `accumulation_30min`. They
+have the same form as the counts of rates, which are not in a group.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ from nowcast.verification.remarks import CUTS_FITTED_ON, remarks_attr, remarks_o
 from nowcast.verification.tally import DIMS
 
 RATES = ""
-"""The key of the counts of rates among those of a file."""
+"""The key of the counts of rates in the counts of a file."""
 NO_AMOUNTS: Mapping[str, xr.Dataset] = MappingProxyType({})
 _ALIKE = ("forecast", "lead_time", "threshold", "scale", "wavenumber", "members")
-"""What counts that are added must have in common, and `has_probabilities` if any has it."""
+"""What added counts must have in common; `has_probabilities` too, if any of them has it."""
 _ALIKE_ATTRS = ("timed", "common_pixels", "grid", "pixels", "region")
 _OF_A_BLOCK = ("observed_wet", "observed_covered", "total", "minutes", "cases", "unscored_cases")
 _WHOLE = {
@@ -41,12 +41,12 @@ _WHOLE = {
     "has_probabilities",
     *_OF_A_BLOCK,
 }
-"""What is counted, in whole numbers; all else is a sum of float64."""
+"""Whole numbers, which are counted; all others are sums of float64."""
 _SUMS = """squared_error absolute_error error forecast_sum observed_sum forecast_square
     observed_square product weighted_squared_error
     weighted_absolute_error forecast_power observed_power"""
 _ALWAYS = {"joint", "frames", "missing", "block", *_OF_A_BLOCK, *_ALIKE, *_SUMS.split()} - {"scale"}
-"""What every counts file has."""
+"""What every counts file contains."""
 _SINCE_FRAMES = {"frames", "unscored_cases"}
 """What the counts files of earlier versions lack."""
 
@@ -54,7 +54,7 @@ _SINCE_FRAMES = {"frames", "unscored_cases"}
 def write_counts(
     counts: xr.Dataset, path: str | Path, amounts: Mapping[str, xr.Dataset] = NO_AMOUNTS
 ) -> Path:
-    """Write a counts dataset, and those of sums of rain by group, whole or not at all, compressed.
+    """Write counts, and those of rain sums by group, completely or not at all, compressed.
 
     Errors: CannotCreateError, InputOutputError.
     """
@@ -86,8 +86,8 @@ def open_counts(path: str | Path) -> xr.Dataset:
 
 
 def open_all_counts(path: str | Path) -> dict[str, xr.Dataset]:
-    """Read a counts file whole into memory: the counts of rates under `RATES`, and those of sums
-    of rain by group.
+    """Read a whole counts file into memory: the counts of rates under `RATES`, and those of rain
+    sums by group.
 
     Errors: MissingInputError, InputOutputError, DataError.
     """
@@ -104,7 +104,7 @@ def open_all_counts(path: str | Path) -> dict[str, xr.Dataset]:
         raise MissingInputError(
             f"{path}: cannot be read ({error.strerror}); check its permissions."
         ) from error
-    except Exception as error:  # whatever a library makes of a file that it cannot read
+    except Exception as error:  # libraries raise many kinds for a file that they cannot read
         refuse_fault_of_machine(path, error)
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition(
             "\n"
@@ -114,16 +114,16 @@ def open_all_counts(path: str | Path) -> dict[str, xr.Dataset]:
 
 
 def _checked(counts: xr.Dataset, path: Path) -> xr.Dataset:
-    """The counts of a file as this nowcast makes them. Errors: DataError."""
+    """Return the counts of a file in the form of this version. Errors: DataError."""
     lacking = _ALWAYS - set(map(str, counts.variables))
     if lacking == _SINCE_FRAMES and {*_ALIKE_ATTRS} <= set(counts.attrs):
         counts, lacking = _with_frames(counts, path), set()
     if lacking or not {*_ALIKE_ATTRS} <= set(counts.attrs):
         raise DataError(
-            f"{path}: no counts file (it lacks {', '.join(sorted(lacking)) or 'attributes'}); give"
-            " a counts.nc."
+            f"{path}: not a counts file (it lacks {', '.join(sorted(lacking)) or 'attributes'});"
+            " give a counts.nc."
         )
-    if "crps_error" in counts and "crps_pixels" not in counts:  # of an earlier version: all pixels
+    if "crps_error" in counts and "crps_pixels" not in counts:  # earlier versions: all pixels
         pixels = counts["joint"].sum(("forecast_class", "observed_class"))
         counts = counts.assign(crps_pixels=pixels)
     problem = _problem(counts)
@@ -143,12 +143,12 @@ def _load(path: Path) -> dict[str, xr.Dataset]:
 
 
 def _with_frames(counts: xr.Dataset, path: Path) -> xr.Dataset:
-    """The counts of an earlier nowcast with the number of frames that have a scored pixel, where
-    that can be told.
+    """Add to the counts of an earlier version the number of frames with a scored pixel, if it
+    follows from them.
 
-    Each frame has so many pixels at most: more pixels than all cases but one could have are pixels
-    of all cases.
-    Errors: DataError where it cannot be told.
+    A frame has a known number of pixels. So if more pixels were counted than all cases but one
+    could have, all cases have scored pixels.
+    Errors: DataError if it does not follow.
     """
     cases, pixels = counts["cases"], counts["joint"].sum(("forecast_class", "observed_class"))
     all_scored = pixels > (cases - 1) * counts.attrs["pixels"]
@@ -156,7 +156,7 @@ def _with_frames(counts: xr.Dataset, path: Path) -> xr.Dataset:
     if unclear.any():
         hour = counts["block"].values[unclear.reshape(len(unclear), -1).any(axis=1)][0]
         raise DataError(
-            f"{path}: counts of an earlier nowcast, which do not say how many of the cases of"
+            f"{path}: counts of an earlier version, which do not show how many of the cases of"
             f" {hour:.13} h UTC have a scored pixel; evaluate these cases again."
         )
     frames = cases.where(all_scored, 0).transpose(*pixels.dims).astype(np.int64)
@@ -165,8 +165,8 @@ def _with_frames(counts: xr.Dataset, path: Path) -> xr.Dataset:
 
 
 def _problem(counts: xr.Dataset) -> str:
-    """What no tally makes, of a file that was changed or comes from elsewhere; empty where
-    there is nothing.
+    """Return what no tally could have counted, in a file changed or made by another program; empty
+    if there is nothing.
     """
     for key, one in counts.data_vars.items():
         if one.dims != _dims_of(str(key)):
@@ -177,13 +177,13 @@ def _problem(counts: xr.Dataset) -> str:
             return f"{key} is below 0"
     classes = counts.sizes["threshold"] + 1
     if counts["joint"].shape[-2:] != (classes, classes):
-        return f"joint has {counts['joint'].shape[-1]} classes beside {classes - 1} thresholds"
+        return f"joint has {counts['joint'].shape[-1]} classes for {classes - 1} thresholds"
     if (
         not counts.sizes["block"]
         or counts["block"].dtype.kind != "M"
         or np.any(np.diff(counts["block"].values) <= np.timedelta64(0))
     ):
-        return "its blocks are no rising hours"
+        return "its blocks are not rising hours"
     return ""
 
 
@@ -198,11 +198,11 @@ def _dims_of(key: str) -> tuple[str, ...]:
 
 
 def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Dataset:
-    """The sum of counts of different cases, as if they had been counted together.
+    """Add counts of different cases, as if they had been counted together.
 
-    `names`: where each comes from.
+    `names`: of the parts, for messages.
 
-    Errors: DataError naming the part where two do not belong together, or hold the same case.
+    Errors: DataError, naming the part, if two do not belong together or contain the same case.
     """
     first = parts[0]
     for part, name in zip(parts, names, strict=True):
@@ -229,15 +229,15 @@ def merge_counts(parts: Sequence[xr.Dataset], names: Sequence[str]) -> xr.Datase
 def merge_all_counts(
     parts: Sequence[Mapping[str, xr.Dataset]], names: Sequence[str]
 ) -> dict[str, xr.Dataset]:
-    """The sums of counts of rates and of sums of rain, each as `merge_counts` adds them.
+    """Add counts of rates, and those of rain sums, each as `merge_counts`.
 
-    Errors: as there; DataError naming the part that has other sums of rain.
+    Errors: as there; DataError, naming the part, if a part has other rain sums.
     """
     for part, name in zip(parts, names, strict=True):
         if set(part) != set(parts[0]):
             raise DataError(
-                f"{name}: counted otherwise than {names[0]} (accumulations differ); evaluate both"
-                " alike."
+                f"{name}: counted in another way than {names[0]} (accumulations differ); evaluate"
+                " both in the same way."
             )
     return {group: merge_counts([part[group] for part in parts], names) for group in parts[0]}
 
@@ -256,8 +256,8 @@ def _refuse_unlike(first: xr.Dataset, part: xr.Dataset, first_name: str, name: s
     unlike += sorted(map(str, (set(first.data_vars) ^ set(part.data_vars)).difference(unlike)))
     if unlike:
         raise DataError(
-            f"{name}: counted otherwise than {first_name} ({', '.join(unlike)} differ); evaluate"
-            " both alike."
+            f"{name}: counted in another way than {first_name} ({', '.join(unlike)} differ);"
+            " evaluate both in the same way."
         )
 
 
@@ -270,6 +270,6 @@ def _refuse_twice(both: Any, part: xr.Dataset, name: str) -> None:
     if twice.size:
         hour = part["block"].values[twice[0]]
         raise DataError(
-            f"{name}: cases of {hour:.13} h UTC stand in another of these files too; give each case"
+            f"{name}: cases of {hour:.13} h UTC are also in another of these files; give each case"
             " once."
         )

@@ -1,4 +1,4 @@
-"""From counts to scores: one labelled dataset of all parts, lead times and thresholds."""
+"""From counts to scores: one labelled dataset for all parts, lead times and thresholds."""
 
 import math
 from collections.abc import Callable
@@ -29,7 +29,7 @@ AGGREGATES = {
     "pooled": "counts summed over lead times, then divided",
     "mean": "mean over lead times of the score at each, where it is defined",
 }
-_NUMBERS_AT_ONCE = 2**22  # of each sum after swaps: bounds the memory
+_NUMBERS_AT_ONCE = 2**22  # of each sum after swaps: limits the memory
 _NOT_DRAWN = ("forecast_power", "observed_power", "member_power", "probability", "rank")
 
 Variables = dict[str, xr.Variable]
@@ -44,21 +44,22 @@ def scores_dataset(
     resamples: int,
     seed: int,
 ) -> xr.Dataset:
-    """All scores of all forecasts in all parts of the cases; NaN is an undefined score.
+    """Return all scores of all forecasts in all parts of the cases; NaN if undefined.
 
-    A score X is (part, forecast, lead_time, …), and comes twice more without lead_time: `X_pooled`
-    from counts summed over lead times, `X_mean` as the mean over lead times of the score at each,
-    leaving out those where it is undefined. Of the whole, part 'all', `…_low` and `…_high` bound
-    the 95 % interval of each, and `X_mean_difference` (forecast, other_forecast, …) is what the one
-    has above the other, with an interval, and with `…_p`, the p value of swapping the two.
-    `probabilistic` explains what ensembles have more.
+    A score X is (part, forecast, lead_time, …). It has two aggregates without lead_time: `X_pooled`
+    from counts summed over lead times, and `X_mean`, the mean over the lead times at which it is
+    defined. For part 'all', `…_low` and `…_high` bound the 95 % interval of each of these.
+    `X_mean_difference` (forecast, other_forecast, …) is the score of the first minus that of the
+    second, with an interval and with `…_p`, the p value of swapping the two. `probabilistic`
+    explains the additional scores of ensembles.
 
     Args:
-        counts: as `Tally.dataset` gives them, or the sum of several.
-        event_min_wet_share, event_gap_hours: what an event is, see `events_of`.
-        interval_blocks: what is drawn and swapped, 'day' or 'event', see `groups_of`.
-        resamples: how often; 0 leaves all intervals and p values NaN. Fewer than four days or
-        events have no intervals.
+        counts: from `Tally.dataset`, or the sum of several.
+        event_min_wet_share, event_gap_hours: the definition of an event, see `events_of`.
+        interval_blocks: bootstrap blocks, which are drawn and swapped: 'day' or 'event', see
+            `groups_of`.
+        resamples: number of draws; 0 leaves all intervals and p values NaN. Fewer than four days or
+            events have no intervals.
         seed: of the draws and swaps.
 
     Returns:
@@ -153,7 +154,7 @@ def _counted(sums: Sums, weighed: xr.Dataset) -> Variables:
 
 
 def _scored(name: str, score: Score, sums: Sums) -> Variables:
-    """A score of all parts, in three ways."""
+    """Return a score of all parts: by lead time, pooled and as mean."""
     values = _three_ways(score, sums)
     return {
         f"{name}{way}": xr.Variable(("part", *_dims(score, way)), values[way], _attrs(score, way))
@@ -164,8 +165,8 @@ def _scored(name: str, score: Score, sums: Sums) -> Variables:
 def _intervals(
     name: str, score: Score, scored: Variables, by_group: Sums, draws: NDArray[Any]
 ) -> Variables:
-    """Bounds of a score of the whole, in three ways, and what each forecast has above each
-    other one.
+    """Return the bounds of a score of part 'all', by lead time, pooled and as mean, and the
+    differences of each forecast from each other one.
     """
     without = _three_ways(score, _without_each(by_group, score.needs))
     whole = {way: scored[f"{name}{way}"].values[0] for way in without}
@@ -194,14 +195,14 @@ def _interval_of(score: Score) -> Callable[..., tuple[Scores, Scores]]:
 
 
 def _without_each(by_group: Sums, needs: tuple[str, ...]) -> Sums:
-    """What is needed of the sums of groups, (group, …) → of all groups but one, (group, …)."""
+    """Turn the needed sums of groups, (group, …), into those of all groups but one, (group, …)."""
     return {name: leave_one_out(by_group[name]) for name in needs}
 
 
 def _chance(
     score: Score, by_group: Sums, swaps: NDArray[np.bool_], shape: tuple[int, ...]
 ) -> xr.Variable:
-    """Of each two forecasts the p value of the difference of their means over lead times;
+    """Return for each two forecasts the p value of the difference of their means over lead times;
     shape: of these means, (forecast, …).
     """
     p = np.full((shape[0], *shape), np.nan)
@@ -217,7 +218,7 @@ def _chance(
 def _differences(
     score: Score, by_group: Sums, one: int, other: int, swaps: NDArray[np.bool_]
 ) -> Scores:
-    """After each choice of swaps, (choice, …), the mean over lead times of one forecast less
+    """Return for each choice of swaps, (choice, …), the mean over lead times of one forecast minus
     that of the other.
     """
     largest = max(by_group[name][0, 0].size for name in score.needs)
@@ -233,7 +234,7 @@ def _differences(
 
 
 def _three_ways(score: Score, sums: Sums) -> dict[str, Scores]:
-    """By lead time (n, forecast, lead_time, …); pooled and as mean (n, forecast, …)."""
+    """Return a score by lead time (n, forecast, lead_time, …), pooled, and as mean over leads."""
     by_lead = score.of(sums)
     whole = score.of(pooled({name: sums[name] for name in score.needs}))
     return {"": by_lead, "_pooled": whole[:, :, 0], "_mean": mean_over_leads(by_lead)}
@@ -248,7 +249,7 @@ def _bounds(name: str, bounds: Any, dims: tuple[str, ...], attrs: dict[str, Any]
 
 
 def _spectra(sums: Sums, of_amounts: bool) -> Variables:
-    """Mean power of a frame, and what share of the observed power a forecast has."""
+    """Return the mean power of a frame, and the ratio of forecast to observed power."""
     frames = np.where(sums["frames"] > 0, sums["frames"], np.nan)[..., None]
     forecast, observed = sums["forecast_power"] / frames, sums["observed_power"] / frames
     of_members = sums.get("member_power")
@@ -274,7 +275,7 @@ def _spectra(sums: Sums, of_amounts: bool) -> Variables:
 
 
 def _ensembles(sums: Sums) -> Variables:
-    """What reliability diagram, ROC and rank histogram show, pooled over lead times."""
+    """Return the data of reliability diagram, ROC and rank histogram, pooled over lead times."""
     probability, rank = sums["probability"].sum(2), sums["rank"].sum(2)
     members = sums["members"][..., 0]  # (1, forecast)
     by_count = {

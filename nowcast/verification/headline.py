@@ -1,4 +1,4 @@
-"""The headline of an evaluation: CSI, HSS and errors of each forecast side by side, for the
+"""The headline of an evaluation: CSI, HSS and errors of each forecast in one table, for the
 terminal and for logs.
 """
 
@@ -35,13 +35,13 @@ _Rows = dict[str, list[_Cell]]
 
 
 def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
-    """CSI and HSS by threshold, and errors, of all cases: the `…_mean` of each with its interval,
-    and a caption that says so.
+    """Return CSI and HSS by threshold, and errors, of all cases: the `…_mean` of each with its
+    interval, and a caption that explains them.
 
-    The best of a row is bold and starred where it is better than every other by more than chance
+    The best of a row is bold and starred if it is significantly better than every other
     (`significantly_better`).
-    stacked: intervals stand below their scores, not beside them, which is narrower. From
-    `scores_dataset`.
+    dataset: from `scores_dataset`. stacked: show intervals below their scores instead of after
+    them, which is narrower.
     """
     from rich.console import Group
     from rich.text import Text
@@ -59,10 +59,10 @@ def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
 
 
 def headline_text(dataset: "xr.Dataset", width: int = 100) -> str:
-    """`headline_table` as plain text, `width` columns wide; intervals go below their scores where
-    there is no room beside them.
+    """Return `headline_table` as plain text, `width` columns wide; intervals go below their scores
+    if they do not fit after them.
 
-    Wider where numbers would be cut even so: nothing is truncated.
+    The text is wider if numbers would be cut even then: nothing is truncated.
     """
     from rich.console import Console
 
@@ -112,8 +112,8 @@ def _table(units: str, forecasts: list[str], blocks: list[_Rows], stacked: bool)
 
 
 def _text(cell: _Cell, width: int, marks: int, interval: int, stacked: bool) -> "Text":
-    """A cell `width` columns wide, with room for marks and interval behind the value, so that
-    numbers stand below each other.
+    """Return a cell `width` columns wide, with space for marks and interval after the value, so
+    that numbers are aligned.
     """
     from rich.text import Text
 
@@ -137,8 +137,8 @@ def _error_rows(dataset: "xr.Dataset") -> Iterator[tuple[str, list[_Cell]]]:
 
 
 def _cells(dataset: "xr.Dataset", score: Score, **where: Any) -> list[_Cell]:
-    """A score of each forecast: '–' where undefined; with marks, and with an interval where
-    there is one.
+    """Return a score of each forecast: '–' if undefined; with marks, and with an interval if there
+    is any.
     """
     name = score.name
     best = significantly_better(dataset, name, **where)
@@ -167,37 +167,37 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
     yield f"Mean over {steps} of the score at each, from counts added over {sums}."
     if dataset.attrs["unscored_cases"]:
         yield (
-            f"Cases without one scored pixel, in no number here: {dataset.attrs['unscored_cases']}."
+            f"Cases without one scored pixel, not included here: {dataset.attrs['unscored_cases']}."
         )
     if CUTS_FITTED_ON in dataset.attrs:
-        yield f"{WITH_CUTS.strip()}: by cuts fitted on {dataset.attrs[CUTS_FITTED_ON]}."
+        yield f"{WITH_CUTS.strip()}: with cuts fitted on {dataset.attrs[CUTS_FITTED_ON]}."
     one, many = _BLOCKS[dataset.attrs["interval_blocks"]]
     if not dataset.attrs["resamples"]:
-        yield "No intervals were asked for."
+        yield "No intervals were requested."
     elif blocks < 2:
         yield f"No intervals: all cases lie in one {one}."
     elif blocks < LEAST_FOR_INTERVAL:
-        yield f"No intervals: {blocks} {many} are too few, {LEAST_FOR_INTERVAL} the least."
+        yield f"No intervals: {blocks} {many} are too few; the least is {LEAST_FOR_INTERVAL}."
     else:
         yield (
-            f"With each its {dataset.attrs['confidence']:.0%} interval, studentised, from drawing"
-            f" the {blocks} {many} with replacement."
+            f"Each with its {dataset.attrs['confidence']:.0%} interval: studentised bootstrap over"
+            f" the {blocks} {many}."
         )
         if any(cell.value != _UNDEFINED and not cell.interval for cell in cells):
-            yield f"No interval where a score rests on too few {many}."
+            yield f"No interval if a score depends on too few {many}."
         if blocks < FEW_BLOCKS:
             yield (
-                f"It is rough for fewer than {FEW_BLOCKS} {many}, as a single {one} moves it much."
+                f"It is rough with fewer than {FEW_BLOCKS} {many}: a single {one} moves it a lot."
             )
     if 2 <= blocks < LEAST_BLOCKS and dataset.attrs["resamples"]:
         yield (
-            f"No forecast is called better: {blocks} {many} favour one of two equal ones by chance"
-            f" once in {2 ** (blocks - 1)} times."
+            f"No difference is called significant: with {blocks} {many}, one of two equal forecasts"
+            f" is better in all of them by chance once in {2 ** (blocks - 1)} times."
         )
     if _BEST in marks:
         yield (
-            f"{_BEST} better than every other forecast by more than chance: swapping the two {one}"
-            f" by {one} makes so large a difference"
+            f"{_BEST} significantly better than every other forecast: swapping the two {one} by"
+            f" {one} makes so large a difference"
         )
         yield f"in at most {LEVEL:.0%} of ways."
     if _PARTLY_UNDEFINED in marks:

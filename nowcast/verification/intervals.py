@@ -1,18 +1,18 @@
-"""How sure a score is: intervals from leaving out and drawing whole days, or whole events.
+"""Confidence intervals of scores, from a bootstrap over whole days or events.
 
-Pixels of a frame and frames of a day depend on each other, days much less: so the unit is a day or
-an event, never a part of one.
+Pixels of a frame and frames of a day depend on each other, days much less. So the bootstrap block
+is a day or an event, never a part of one.
 
-The interval is θ ± q s. s is the jackknife's standard error: θ is scored again without each block
-in turn, and the influences d_b = (B − 1) (mean of these − that without b), whose mean has the
-standard error s. q is the studentised bootstrap's quantile: B of the d_b are drawn with
-replacement, and |their mean| / (their standard error) is below q in 95 % of the draws. Days of rain
-are skewed,
-and few: percentiles of redrawn scores hold the truth in 82 to 90 % of such cases, these intervals
-in 93 to 96 %. A score from 0 without
-end, as MSE, follows the few wettest days: its interval is that of its logarithm, which holds the
-truth in 92 to 94 %, instead of 87.
+The interval is θ ± q s. s is the standard error of the jackknife: θ is computed without each block
+b in turn, which gives the influences d_b = (B − 1) (mean of these − that without b); the standard
+error of their mean is s. q is the quantile of the studentised bootstrap: B of the d_b are drawn
+with replacement, and |their mean| / (their standard error) is below q in 95 % of the draws.
 
+Days of rain are few, and their distribution is skewed. In such cases percentiles of resampled
+scores cover the truth in 82 to 90 %, these intervals in 93 to 96 %. A score from 0 to ∞, such as
+MSE, is
+dominated by the few wettest days: its interval is that of its logarithm, which covers the truth in
+92 to 94 % instead of 87 %.
 References:
     Künsch 1989, The jackknife and the bootstrap for general stationary observations, Annals of
     Statistics 17, 1217-1241.
@@ -36,30 +36,31 @@ from nowcast.verification.scores import Scores
 
 CONFIDENCE = 0.95
 LEAST_FOR_INTERVAL = 4
-"""With fewer of them there is no interval: of three, one draw in nine is the same block three
-times, and shows no spread.
+"""Fewer blocks give no interval: of three, one draw in nine is the same block three times, which
+has no spread.
 """
 FEW_BLOCKS = 10
-"""With fewer of them an interval is rough: a single block moves it much."""
+"""With fewer blocks an interval is rough: a single block moves it a lot."""
 LEAST_FOR_AMOUNTS = 10
-"""The same of a score from 0 without end, such as MSE: of fewer its interval spans several
+"""The least blocks for a score from 0 to ∞, such as MSE: with fewer, its interval spans several
 powers of ten.
 """
 _NO_SPREAD = 1e-9
-"""The share of a variance that is taken for rounding."""
+"""Fraction of a variance that counts as rounding."""
 
 
 def groups_of(
     counts: xr.Dataset, interval_blocks: str, event_min_wet_share: float, event_gap_hours: int
 ) -> NDArray[np.int64]:
-    """What the bootstrap draws, as weights (group, block), 0 or 1: each block with a scored case is
-    in one group.
+    """Return the bootstrap blocks as weights (group, block), 0 or 1. Each hour with a scored case
+    is in one group.
 
-    'day': the days, UTC. 'event': the events (`events_of`), each with the drier hours around it, an
-    hour belonging to the event nearest to it in time, of two equally near ones to the earlier. So
-    every case that is scored is also drawn, and two groups part in the middle of a dry spell, where
-    hours depend on each other least. Without any event all is one group. Cases without times are
-    drawn by block. A day without a scored case is no group: it would pass for a further day.
+    'day': the days, UTC. 'event': the events (`events_of`), each with the drier hours around it. An
+    hour belongs to the nearest event in time, of two equally near ones to the earlier. So every
+    scored case can be drawn, and groups are separated in the middle of a dry spell, where hours
+    depend on each other least. Without any event everything is one group. Cases without times are
+    drawn by block. A day without a scored case is not a group; it would count as an independent
+    day.
     """
     hours = counts["block"].values
     if not counts.attrs["timed"]:
@@ -78,11 +79,11 @@ def groups_of(
 
 
 def draws_of(groups: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each group is drawn, (resample, group): as many draws as there are groups, with
+    """Return how often each group is drawn, (resample, group): as many draws as groups, with
     replacement.
 
-    No resample where there are fewer than two groups, of which nothing can be learnt. The same seed
-    gives the same draws.
+    No resamples for fewer than two groups, because these have no spread. The same seed gives the
+    same draws.
     """
     if groups < 2:
         return np.zeros((0, groups), dtype=np.int64)
@@ -92,7 +93,7 @@ def draws_of(groups: int, resamples: int, seed: int) -> NDArray[np.int64]:
 
 
 def leave_one_out(values: NDArray[Any]) -> NDArray[Any]:
-    """Sums of groups (n, …) → the sums of all other groups, (n, …).
+    """Turn sums of groups (n, …) into the sums of all other groups, (n, …).
 
     Nothing is subtracted, so nothing cancels.
     """
@@ -105,12 +106,12 @@ def leave_one_out(values: NDArray[Any]) -> NDArray[Any]:
 def studentised_interval(
     whole: Scores, without: Scores, draws: NDArray[Any], confidence: float = CONFIDENCE
 ) -> tuple[Scores, Scores]:
-    """A score of all groups, (…), and of all but one of them in turn, (group, …) → the bounds of
-    its interval, (…) each.
+    """Return the bounds of the interval of a score, (…) each, from its value for all groups, (…),
+    and without each group in turn, (group, …).
 
-    draws: (resample, group), as `draws_of` gives them. NaN where the score is undefined without one
-    of the groups, or where more than the share 1 − confidence of the draws has no spread: such a
-    score rests on too few groups for an interval.
+    draws: (resample, group), from `draws_of`. NaN if the score is undefined without one of the
+    groups, or if more than 1 − confidence of the draws have no spread: such a score depends on too
+    few groups for an interval.
     """
     groups = len(without)
     if groups < 2 or not len(draws):
@@ -139,31 +140,31 @@ def studentised_interval(
 def amount_interval(
     whole: Scores, without: Scores, draws: NDArray[Any], confidence: float = CONFIDENCE
 ) -> tuple[Scores, Scores]:
-    """As `studentised_interval`, of a score from 0 without end: the interval of its logarithm, so
-    both bounds are above 0.
+    """Like `studentised_interval`, for a score from 0 to ∞: the interval of its logarithm, so both
+    bounds are above 0.
 
-    NaN with fewer than ten groups, and where the score is 0 without one of them, but not without
+    NaN with fewer than ten groups, and if the score is 0 without some of them, but not without
     every one.
     """
     if len(without) < LEAST_FOR_AMOUNTS:
         return np.full(whole.shape, np.nan), np.full(whole.shape, np.nan)
     low, high = studentised_interval(_logarithm(whole), _logarithm(without), draws, confidence)
-    # of days that hardly tell anything the upper bound is infinite
+    # if the days hardly constrain the score, the upper bound is infinite
     with np.errstate(over="ignore"):
         low, high = np.exp(low), np.exp(high)
-    never = (whole == 0) & (without == 0).all(axis=0)  # 0 on every day leaves no doubt
+    never = (whole == 0) & (without == 0).all(axis=0)  # 0 on every day is certain
     return np.where(never, 0.0, low), np.where(never, 0.0, high)
 
 
 def _logarithm(values: Scores) -> Scores:
-    """Natural logarithm; NaN of 0."""
+    """Natural logarithm; NaN for 0."""
     return np.log(values, out=np.full(values.shape, np.nan), where=values > 0)
 
 
 def _nearest_event(
     hours: NDArray[np.datetime64], events: list[tuple[np.datetime64, np.datetime64]]
 ) -> NDArray[np.intp]:
-    """The number of the event nearest to each hour; 0 for all where there is none."""
+    """Return the number of the event nearest to each hour; 0 for all without events."""
     if not events:
         return np.zeros(hours.size, dtype=np.intp)
     first, last = np.array(events).T

@@ -1,7 +1,7 @@
-"""Probabilities of a ladder of thresholds against observations: counts and sums per case that add
-up, with those of ensembles.
+"""Counts and sums per case to compare probabilities of a ladder of thresholds with observations.
+Everything here adds up, together with the sums of ensembles.
 
-Values are (b, lead, k, h, w) of k thresholds, observed (b, lead, h, w) in mm/h, on one device. A
+Values are (b, lead, k, h, w) for k thresholds, observed (b, lead, h, w) in mm/h, on one device. A
 pixel that is NaN in any of its probabilities or in the observation is in no count and no sum.
 """
 
@@ -16,11 +16,11 @@ from nowcast.probability.ladder import BEYOND, Probabilities
 from nowcast.verification.ensembles import blocks, sizes
 
 MEMBERS = 100
-"""Probabilities are rounded to hundredths, and counted as that many members of an ensemble."""
+"""Probabilities are rounded to hundredths and counted like an ensemble of this many members."""
 
 
 def within(probabilities: Probabilities, thresholds: Sequence[float]) -> list[int]:
-    """Return the places of the thresholds that lie between the first and the last of a ladder."""
+    """Return the indices of the thresholds between the first and the last threshold of a ladder."""
     first, last = probabilities.thresholds[0], probabilities.thresholds[-1]
     return [place for place, value in enumerate(thresholds) if first <= value <= last]
 
@@ -31,7 +31,7 @@ def ladder_counts(
     """Count pixels by hundredths of the probability of each of K thresholds, and by the event.
 
     Returns:
-        (b, lead, K, MEMBERS + 1, 2) int64, as `probability_counts`; 0 at a threshold outside of the
+        (b, lead, K, MEMBERS + 1, 2) int64, as in `probability_counts`; 0 at a threshold outside the
         ladder.
     """
     values = probabilities.values
@@ -52,19 +52,19 @@ def ladder_counts(
 def ladder_crps(probabilities: Probabilities, observed: Tensor) -> Tensor:
     """Sum the continuous ranked probability score: ∫ (P(rate ≥ x) − 1{observed ≥ x})² dx.
 
-    The probability is interpolated linearly between thresholds. What lies below the first is the
-    probability of no rain at all: P is constant from above 0 up to the first threshold. After the
-    last it falls linearly to 0 at `BEYOND` times that threshold. The integral is exact.
+    The probability is interpolated linearly between thresholds. Below the first threshold, P is
+    constant down to just above 0; the rest is the probability of no rain at all. After the last
+    threshold P falls linearly to 0 at `BEYOND` times that threshold. The integral is exact.
 
     Returns:
         (b, lead) float64 in mm/h, the sum over pixels.
 
     Raises:
-        InternalError: a rate is infinite.
+        InternalError: if a rate is infinite.
     """
     values, ladder = probabilities.values, probabilities.thresholds
     b, leads, _ = sizes(values, observed)
-    if values.device.type == "mps":  # which has no float64
+    if values.device.type == "mps":  # it has no float64
         values, observed = values.cpu(), observed.cpu()
     rates = (0.0, *ladder, BEYOND * ladder[-1])
     total = torch.zeros(b * leads, dtype=torch.float64)
@@ -76,14 +76,14 @@ def ladder_crps(probabilities: Probabilities, observed: Tensor) -> Tensor:
         total[frame] += _integral_of_square(rates, levels) + (_sum(y) - 2 * below)
     if not total.isfinite().all():
         raise InternalError(
-            "the probabilities or the observed field hold infinite values; find where they arose,"
-            " then score."
+            "the probabilities or the observed field hold infinite values; find their cause before"
+            " scoring."
         )
     return total.reshape(b, leads)
 
 
 def _integral_of_square(rates: Sequence[float], levels: Tensor) -> Tensor:
-    """Σ_pixels ∫ P² dx of P, (k, n), that is linear between rates (k,)."""
+    """Σ_pixels ∫ P² dx for P, (k, n), linear between rates (k,)."""
     widths = torch.tensor(rates, dtype=torch.float64).diff()
     squares = (levels * levels).sum(1, dtype=torch.float64).cpu()
     products = (levels[:-1] * levels[1:]).sum(1, dtype=torch.float64).cpu()

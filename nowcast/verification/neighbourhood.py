@@ -1,4 +1,4 @@
-"""Events counted in the windows round each pixel, the sums of `scores.fss`."""
+"""Events counted in the windows around each pixel: the sums of `scores.fss`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,34 +11,33 @@ from nowcast.errors import DataError
 from nowcast.verification.counts import check_pair, missing_in_both, refuse_infinite
 
 _PIXELS_AT_ONCE = 2**16
-"""A frame of 256 × 256: what is written again and again then stays in a processor's cache."""
+"""A frame of 256 × 256: arrays that are written repeatedly then stay in a processor's cache."""
 _PIXELS_AT_ONCE_ON_A_GPU = 2**23
 _SPARE = 8
-"""Columns behind a row that is to be transposed: rows a power of two apart share few lines of a
-cache.
+"""Columns after each row to be transposed: rows whose distance is a power of two share few cache
+lines.
 """
 
 
 def fss_sums(
     forecast: Tensor, observed: Tensor, thresholds: Sequence[float], scales: Sequence[int]
 ) -> dict[str, Tensor]:
-    """What the FSS is made of, for forecast and observed rain, mm/h, both (b, lead, h, w), on any
+    """Return the sums of the FSS for forecast and observed rain, mm/h, both (b, lead, h, w), on any
     device.
 
     With n_f and n_o the number of forecast and observed events in the window of scale × scale
-    pixels round each pixel:
+    pixels around each pixel:
         fss_difference  Σ (n_f − n_o)²
         fss_reference   Σ n_f² + n_o²
     each (b, lead, K, S) int64 on the CPU, exact: sums of parts are the sum of the whole.
 
-    An event is `value >= threshold`, compared in the dtype of the field. Border: the sums are over
-    every pixel of the grid, and beyond the grid there is no event (Roberts & Lean 2008). Nor is
-    there one, forecast or observed, where either field is
-    NaN: at scale 1 the difference is the misses and false alarms, and the reference these and twice
-    the hits.
+    An event is `value >= threshold`, compared in the dtype of the field. The sums are over every
+    pixel of the grid; outside the grid there are no events (Roberts & Lean 2008). A pixel that is
+    NaN in either field is no event, neither forecast nor observed. At scale 1 the difference is the
+    number of misses and false alarms, and the reference is this number plus twice the hits.
 
-    Errors: DataError where shapes, dtypes or devices do not fit, a scale is not an odd number of
-    pixels, or a sum could exceed int64; InternalError where a field is infinite.
+    Errors: DataError if shapes, dtypes or devices differ, a scale is not an odd number of pixels,
+    or a sum could exceed int64; InternalError if a field is infinite.
     """
     check_pair(forecast, observed)
     if not all(scale >= 1 and scale % 2 == 1 for scale in scales):
@@ -59,16 +58,15 @@ def fss_sums(
 
 
 Box = tuple[tuple[int, int], tuple[int, int]]
-"""The first row and the one behind the last; the same of columns."""
+"""First and end row, and first and end column; the end is exclusive."""
 
 
 class _Windows:
     """The events in every window of some frames (h, w).
 
-    Counted are n_f + n_o and n_f − n_o, whose squares add up to all that the FSS needs. A count is
-    a difference of four entries in a table of the events above and left of each pixel. The table
-    may overflow its dtype; modulo 2^16 or 2^32 the difference is right all the same, and a count
-    fits.
+    Only n_f + n_o and n_f − n_o are counted; their squares add up to all that the FSS needs. A
+    count is a combination of four entries of a table of cumulative sums. The table may overflow its
+    dtype: modulo 2^16 or 2^32 the combination is still right, and a count fits.
     """
 
     def __init__(self, h: int, w: int, scales: Sequence[int]) -> None:
@@ -83,12 +81,12 @@ class _Windows:
         self.reaches = [[min(scale // 2, side) for side in self.size] for scale in scales]
         self.margins = [2 * max(reach, default=0) for reach in zip(*self.reaches, strict=True)]
         self.count = torch.int16 if most < 2**15 else torch.int32
-        # the first is the faster, and exact up to here
+        # float64 is faster, and exact up to 2^53
         self.factor = np.float64 if largest_sum <= 2**53 else np.int64
 
     def squares(self, forecast: Tensor, observed: Tensor, thresholds: Sequence[float]) -> Tensor:
-        """(frames, K, S, 2) int64 on the CPU: Σ (n_f + n_o)² and Σ (n_f − n_o)², of fields (frames,
-        h, w).
+        """Return (frames, K, S, 2) int64 on the CPU: Σ (n_f + n_o)² and Σ (n_f − n_o)², for fields
+        (frames, h, w).
         """
         infinite = {"nan": 0.0, "posinf": torch.inf, "neginf": torch.inf}
         refuse_infinite(*[field.nan_to_num(**infinite).amax() for field in (forecast, observed)])
@@ -105,9 +103,10 @@ class _Windows:
         return torch.from_numpy(sums)
 
     def _table(self, fields: Sequence[Tensor], edges: Sequence[float]) -> Any:
-        """The `_events` above and left of each pixel of a box, from a margin before it to one
-        behind: (frames, 2, w, h), transposed, for sums along the last axis are the fast ones. On a
-        CPU it is an array: NumPy takes parts of it with less ado.
+        """Return the cumulative sums of `_events` above and left of each pixel of a box and a
+        margin
+        around it: (frames, 2, w, h). It is transposed, because sums along the last axis are faster.
+        On a CPU it is an array, because NumPy slices with less overhead.
         """
         events = _events(fields, edges)
         h, w = events.shape[-2:]
@@ -124,8 +123,8 @@ class _Windows:
         return table if table.is_cuda else table.numpy()
 
     def _counts(self, table: Any, box: Box, reaches: Sequence[int]) -> Any:
-        """n_f + n_o and n_f − n_o of each window that reaches into the box: (frames, 2, columns,
-        rows).
+        """Return n_f + n_o and n_f − n_o for each window that overlaps the box: (frames, 2,
+        columns, rows).
         """
         (top, bottom), (left, right) = (
             _edges_of_windows(span, size, reach, margin)
@@ -137,30 +136,30 @@ class _Windows:
         return strips[..., -rows:] - strips[..., :rows]
 
     def _squares(self, counts: Any) -> Any:
-        """The sums of the squares of counts (frames, 2, columns, rows): (frames, 2)."""
+        """Return the sums of the squares of counts (frames, 2, columns, rows): (frames, 2)."""
         if isinstance(counts, Tensor):
             return counts.long().square().sum((2, 3)).cpu().numpy()
         n = counts.astype(self.factor).reshape(*counts.shape[:2], -1)
-        # not by BLAS, whose threads and those of PyTorch would wait for each other
+        # not by BLAS: its threads and those of PyTorch would wait for each other
         return np.einsum("fkp,fkp->fk", n, n)
 
 
 def _events(fields: Sequence[Tensor], edges: Sequence[float]) -> Tensor:
-    """Forecast plus observed events and forecast minus observed ones: (frames, 2, h, w)."""
+    """Return forecast plus observed, and forecast minus observed events: (frames, 2, h, w)."""
     events = torch.empty(len(fields[0]), 2, *fields[0].shape[1:], device=fields[0].device)
     forecast, observed = events.unbind(1)
     for into, field, edge in zip((forecast, observed), fields, edges, strict=True):
         torch.ge(field, edge, out=into)
     forecast += observed
-    torch.sub(forecast, observed, alpha=2, out=observed)  # that sum, less the observed ones twice
+    torch.sub(forecast, observed, alpha=2, out=observed)  # the sum minus twice the observed
     return events
 
 
 def _boxes_of_events(fields: Sequence[Tensor], edges: Sequence[Tensor]) -> list[Box | None]:
-    """From which row to which, and from which column, fields (frames, h, w) hold events, for each
-    threshold; None where they hold none.
+    """Return for each threshold the box (first to last row and column) in which fields (frames, h,
+    w) have events; None if they have none.
 
-    Windows that do not reach into the box add nothing.
+    Windows that do not overlap the box add nothing.
     """
     filled = [field.nan_to_num(nan=-torch.inf) for field in fields]
     spans = []
@@ -179,8 +178,8 @@ def _boxes_of_events(fields: Sequence[Tensor], edges: Sequence[Tensor]) -> list[
 def _edges_of_windows(
     span: tuple[int, int], size: int, reach: int, margin: int
 ) -> tuple[slice, slice]:
-    """Where a table holds what lies before, and up to the end of, each window that reaches into a
-    span and whose centre is in the grid.
+    """Return the indices in the table before and at the end of each window that overlaps a span and
+    has its centre in the grid.
     """
     start, stop = span
     first, last = max(start - reach, 0), min(stop + reach, size)

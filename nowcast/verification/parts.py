@@ -1,8 +1,8 @@
-"""Which hours make a part of the verification (a day, an event, an hour of the day, …), and the
-sums of counts over parts.
+"""The hours that form a part of the verification (a day, an event, an hour of the day, …), and sums
+of counts over parts.
 
-A part is a row of weights over the blocks of a counts dataset; what it counted is the weighted sum
-of theirs.
+A part is a row of weights over the hourly blocks of a counts dataset; its counts are the weighted
+sum over these blocks.
 """
 
 from itertools import pairwise
@@ -16,29 +16,29 @@ from nowcast.errors import InternalError
 from nowcast.verification.scores import ratio
 
 WET_SHARE_CLASSES = (0, 1, 5, 10, 20, 40, 100)
-"""Bounds of the classes of hours by observed wet share, percent: at or above the lower, below
-the upper, 100 in the last.
+"""Limits of the classes of hours by observed wet fraction in percent: from the lower, included, to
+the upper, excluded; 100 is in the last.
 """
 _HOUR = np.timedelta64(1, "h")
-_NUMBERS_AT_ONCE = 2**22  # of which a copy is made: bounds the memory
-_NO_SUM = ("minutes",)  # bits that say which minutes have a case
+_NUMBERS_AT_ONCE = 2**22  # numbers to copy at once: limits the memory
+_NO_SUM = ("minutes",)  # bits that mark the minutes with a case
 
 Hours = NDArray[np.datetime64]
 Selected = NDArray[np.bool_]
 
 
 def weigh(counts: xr.Dataset, weights: NDArray[Any], dim: str = "part") -> xr.Dataset:
-    """Sums over blocks: weights (n, block) → all that has the dimension block, weighted and added,
-    with `dim` as first dimension.
+    """Sum over blocks with weights (n, block) everything that has the dimension block; `dim`
+    becomes the first dimension.
 
-    Integer counts with integer weights give int64, exactly; all else float64. What has no block is
-    passed on. Left out are the minutes that have cases, which are bits and no sum.
+    Integer counts with integer weights give exact int64, all else float64. Variables without blocks
+    are passed on. The minutes with cases are left out, because they are bits and not a sum.
 
-    Errors: InternalError where the weights do not fit the blocks.
+    Errors: InternalError if the weights do not match the blocks.
     """
     if weights.ndim != 2 or weights.shape[1] != counts.sizes["block"]:
         raise InternalError(
-            f"weights of shape {weights.shape} do not fit {counts.sizes['block']} blocks."
+            f"weights of shape {weights.shape} do not match {counts.sizes['block']} blocks."
         )
     weighed = counts.drop_dims("block")
     for name, variable in counts.variables.items():
@@ -52,11 +52,11 @@ def weigh(counts: xr.Dataset, weights: NDArray[Any], dim: str = "part") -> xr.Da
 
 
 def weighted_sum(weights: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """weights (n, b) · values (b, columns) → (n, columns): int64 and exact where both are integers,
-    else float64.
+    """weights (n, b) · values (b, columns) → (n, columns): exact int64 if both are integers, else
+    float64.
 
-    Integer weights are taken for those of parts, nearly all 0: what has none is skipped. Others are
-    a product of matrices.
+    Integer weights are assumed to be those of parts, nearly all 0; zeros are skipped. Others use a
+    matrix product.
     """
     if not np.issubdtype(weights.dtype, np.integer):
         return weights @ values.astype(np.float64)
@@ -74,12 +74,11 @@ def weighted_sum(weights: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
 def parts_of(
     counts: xr.Dataset, event_min_wet_share: float, event_gap_hours: int
 ) -> tuple[list[str], list[str], NDArray[np.int64]]:
-    """The parts of a counts dataset → their labels, their kinds, and their weights (part, block), 0
-    or 1.
+    """Return the parts of a counts dataset: labels, kinds, and weights (part, block), 0 or 1.
 
     First 'all'; then the days (UTC), the hours of the day, the events (`events_of`) and the classes
-    of hours by observed wet share (`WET_SHARE_CLASSES`), each that has a block. Cases without times
-    have 'all' alone.
+    of hours by observed wet fraction (`WET_SHARE_CLASSES`), if they have a block. Cases without
+    times only have 'all'.
     """
     hours: Hours = counts["block"].values
     parts: list[tuple[str, str, Selected]] = [("all", "all", np.ones(hours.size, dtype=bool))]
@@ -98,11 +97,11 @@ def parts_of(
 def events_of(
     counts: xr.Dataset, min_wet_share: float, gap_hours: int
 ) -> list[tuple[np.datetime64, np.datetime64]]:
-    """The first and the last hour of each event.
+    """Return the first and the last hour of each event.
 
-    An event begins and ends with a wet hour, one whose observed wet share is at least
-    `min_wet_share`; `gap_hours` hours on end without a wet hour lie between two events. Fewer of
-    them, drier or without cases, belong to the event that they interrupt.
+    An event begins and ends with a wet hour, whose observed wet fraction is at least
+    `min_wet_share`. At least `gap_hours` hours in a row without a wet hour separate two events.
+    Fewer such hours, drier or without cases, belong to the event that they interrupt.
     """
     wet = counts["block"].values[observed_wet_share(counts) >= min_wet_share]
     if not wet.size:
@@ -112,14 +111,14 @@ def events_of(
 
 
 def observed_wet_share(counts: xr.Dataset) -> NDArray[np.float64]:
-    """(block,) of the pixels observed in each hour, those at or above 0.1 mm/h; range 0 to 1,
-    NaN where none was observed.
+    """(block,) the fraction of observed pixels at or above 0.1 mm/h in each hour, 0 to 1; NaN if no
+    pixel was observed.
     """
     return ratio(counts["observed_wet"].values, counts["observed_covered"].values)
 
 
 def days_of(hours: Hours) -> Hours:
-    """The UTC day of each hour."""
+    """Return the UTC day of each hour."""
     return hours.astype("datetime64[D]")
 
 

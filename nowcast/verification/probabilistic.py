@@ -1,18 +1,16 @@
-"""Scores of ensembles, each made of the sums of `ensembles`, and of probabilities, made of those of
-`ladders`: hundredths are counted as members of an ensemble of 100.
+"""Scores of ensembles, from the sums of `ensembles`, and of probabilities, from those of `ladders`,
+which are counted in hundredths like members of an ensemble of 100.
 
-Where a divisor is 0 a score is undefined: NaN, never 0 or 1.
+If a divisor is 0 the score is undefined: NaN, never 0 or 1.
 
-Sums are arrays (numpy or torch) with any leading shape, added over whatever is wanted; scores are
-float64 of that leading shape.
+Sums are arrays (numpy or torch) with any leading shape, added over anything; scores are float64 of
+that leading shape.
     probability: (…, M + 1, 2), pixels with k = 0 … M members at or above the threshold × no event,
-    event observed: n0_k, n1_k;
-        n_k = n0_k + n1_k, N1 = Σ_k n1_k, N = Σ_k n_k
+        event observed: n0_k, n1_k; n_k = n0_k + n1_k, N1 = Σ_k n1_k, N = Σ_k n_k
     members: m of each forecast, a number or an array that broadcasts against the leading shape.
-    Where forecasts stand side by
-        side, M is the largest m, and the counts of the others are 0 beyond their own m: that
-        changes no score of theirs.
-        Errors: DataError where counts are of more members.
+        If an array holds several forecasts, M is the largest m, and the counts of the others are 0
+        beyond their own m, which does not change their scores.
+        Errors: DataError if more members were counted.
 
 References:
     Brier 1950, Verification of forecasts expressed in terms of probability, Monthly Weather Review
@@ -34,7 +32,7 @@ from nowcast.errors import DataError
 from nowcast.verification.scores import Scores, as_float64, ratio
 
 _LEAST_SHARE = 0.01
-"""The share of the pixels from which a tenth of probability says something."""
+"""Least fraction of the pixels for a tenth of probability to count."""
 
 
 def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
@@ -42,9 +40,9 @@ def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
 
     Range 0 to ∞, perfect 0. Hersbach 2000.
 
-    error, spread: `crps_error` and `crps_spread`; pixels: N. It is the score of the distribution
-    that gives 1/m to each member, exactly, and so the mean absolute error where m = 1. Of
-    probabilities `ladders.ladder_crps` is the whole sum: its spread is 0.
+    error, spread: `crps_error` and `crps_spread`; pixels: N. This is exactly the score of the
+    distribution that gives 1/m to each member, so it is the mean absolute error if m = 1. For
+    probabilities, `ladders.ladder_crps` is the whole sum, and the spread is 0.
     """
     return _crps(error, spread, pixels, as_float64(members) ** 2)
 
@@ -52,10 +50,11 @@ def crps(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
 def crps_fair(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
     """Fair CRPS: Σ error / N − Σ spread / (m (m − 1) N), mm/h.
 
-    Range −∞ to ∞, least for members drawn as the truth is. Ferro 2014.
+    Range −∞ to ∞, smallest in expectation if members come from the distribution of the truth. Ferro
+    2014.
 
-    What infinitely many members, drawn as these are, would score in expectation: ensembles of
-    different sizes compare by it. NaN where m = 1.
+    The expected score of an infinite ensemble drawn from the same distribution. So it allows to
+    compare ensembles of different sizes. NaN if m = 1.
     """
     m = as_float64(members)
     return _crps(error, spread, pixels, m * (m - 1))
@@ -64,10 +63,10 @@ def crps_fair(error: Any, spread: Any, pixels: Any, members: Any) -> Scores:
 def spread_error(pairs: Any, error: Any, ranked: Any) -> Scores:
     """Spread over error of an ensemble: the mean of |x_i − x_j| over that of |x_i − y|.
 
-    Range 0 to ∞, perfect 1: members differ from each other as they differ from the observation y.
-
+    Range 0 to ∞, perfect 1: members differ from each other as much as from the observation y. Below
+    1 the ensemble is overconfident.
     pairs: Σ_{i<j} |x_i − x_j| / (m (m − 1)); error: `crps_error`; ranked: pixels whose observation
-    has a rank. Below 1 the ensemble is too sure. NaN for probabilities and where m = 1.
+    has a rank. NaN for probabilities and if m = 1.
     """
     has_members = as_float64(ranked) > 0
     return ratio(2 * as_float64(pairs), np.where(has_members, as_float64(error), 0.0))
@@ -86,8 +85,8 @@ def brier(probability: Any, members: Any) -> Scores:
 def brier_reliability(probability: Any, members: Any) -> Scores:
     """Reliability: Σ_k n_k (k/m − n1_k / n_k)² / N. Range 0 to 1, perfect 0. Murphy 1973.
 
-    brier = reliability − resolution + uncertainty, exactly: an ensemble gives no probabilities but
-    its m + 1, so none are binned.
+    brier = reliability − resolution + uncertainty, exactly: an ensemble has only m + 1 different
+    probabilities, so no binning is needed.
     """
     k, m = _k_m(probability, members)
     n0, n1 = _n0_n1(probability)
@@ -98,8 +97,8 @@ def brier_reliability(probability: Any, members: Any) -> Scores:
 def reliability_distance(probability: Any, members: Any) -> Scores:
     """Largest distance from the diagonal of the reliability diagram, in tenths of probability.
 
-    Range 0 to 1, perfect 0. Only tenths (0 to 0.1, …, 0.9 to 1) that hold at least 1 % of the
-    pixels count; in each the mean forecast probability is compared with the observed frequency.
+    Range 0 to 1, perfect 0. Only tenths (0 to 0.1, …, 0.9 to 1) with at least 1 % of the pixels
+    count; in each, the mean forecast probability is compared with the observed frequency.
     """
     given, n, observed = tenths(probability, members)
     enough = (n > 0) & (n >= _LEAST_SHARE * n.sum(-1, keepdims=True))
@@ -108,8 +107,8 @@ def reliability_distance(probability: Any, members: Any) -> Scores:
 
 
 def tenths(probability: Any, members: Any) -> tuple[Scores, Scores, Scores]:
-    """Return for each tenth of probability, (…, 10): the mean forecast probability, the pixels, and
-    the observed frequency; NaN where never forecast.
+    """Return for each tenth of probability, (…, 10): the mean forecast probability, the number of
+    pixels, and the observed frequency; NaN if never forecast.
     """
     k, m = _k_m(probability, members)
     n0, n1 = _n0_n1(probability)
@@ -126,9 +125,9 @@ def tenths(probability: Any, members: Any) -> tuple[Scores, Scores, Scores]:
 def brier_resolution(probability: Any) -> Scores:
     """Resolution: Σ_k n_k (n1_k / n_k − N1 / N)² / N.
 
-    Range 0 to the uncertainty, and the more the better. Murphy 1973.
+    Range 0 to the uncertainty; larger is better. Murphy 1973.
 
-    0 for a forecast that says the same everywhere, such as a climatological probability.
+    0 for a forecast that is the same everywhere, such as a climatological probability.
     """
     n0, n1 = _n0_n1(probability)
     n = n0 + n1
@@ -137,13 +136,13 @@ def brier_resolution(probability: Any) -> Scores:
 
 
 def brier_uncertainty(probability: Any) -> Scores:
-    """Uncertainty: N1 (N − N1) / N², of the observations alone. Range 0 to 1/4. Murphy 1973."""
+    """Uncertainty: N1 (N − N1) / N², only of the observations. Range 0 to 1/4. Murphy 1973."""
     n0, n1 = (n.sum(-1) for n in _n0_n1(probability))
     return ratio(n1 * n0, (n0 + n1) ** 2)
 
 
 def observed_base_rate(probability: Any) -> Scores:
-    """Share of pixels with an observed event: N1 / N. Range 0 to 1."""
+    """Fraction of pixels with an observed event: N1 / N. Range 0 to 1."""
     n0, n1 = (n.sum(-1) for n in _n0_n1(probability))
     return ratio(n1, n0 + n1)
 
@@ -160,7 +159,7 @@ def forecast_probability(members: Any, largest: int) -> Scores:
 def observed_frequency(probability: Any) -> Scores:
     """Ordinate of the reliability diagram: n1_k / n_k, (…, M + 1).
 
-    Range 0 to 1, perfect k/m. Wilks 2019. NaN where never forecast.
+    Range 0 to 1, perfect k/m. Wilks 2019. NaN if never forecast.
     """
     n0, n1 = _n0_n1(probability)
     return ratio(n1, n0 + n1)
@@ -186,7 +185,7 @@ def roc_pofd(probability: Any) -> Scores:
     """Probability of false detection of 'at least k members', k = 0 … M: Σ_{j ≥ k} n0_j / N0, (…, M
     + 1). Mason 1982.
 
-    1 at k = 0, 0 beyond m; NaN where all pixels have an observed event.
+    1 at k = 0, 0 beyond m; NaN if all pixels have an observed event.
     """
     n0, _ = _n0_n1(probability)
     return ratio(_at_least(n0), n0.sum(-1, keepdims=True))
@@ -197,9 +196,9 @@ def roc_area(probability: Any) -> Scores:
 
     Range 0 to 1, perfect 1, chance 1/2. Mason and Graham 2002.
 
-    Σ_k n0_k (A_k + A_{k+1}) / (2 N0 N1), A_k = Σ_{j ≥ k} n1_j: the probability that more members
-    forecast the event where it was observed than where it was not, an equal number counting half.
-    NaN without observed events, or without any other pixel.
+    Σ_k n0_k (A_k + A_{k+1}) / (2 N0 N1), A_k = Σ_{j ≥ k} n1_j: the probability that, of two pixels
+    with and without an observed event, more members forecast the event at the first; ties count
+    half. NaN if no pixel has an observed event, or if all have.
     """
     n0, n1 = _n0_n1(probability)
     both_ends = 2 * _at_least(n1) - n1
@@ -207,17 +206,16 @@ def roc_area(probability: Any) -> Scores:
 
 
 def rank_frequency(rank: Any, members: Any) -> Scores:
-    """Rank histogram: the share of pixels whose observation has rank r = 0 … M among the members,
-    (…, M + 1). Hamill 2001.
+    """Rank histogram: the fraction of pixels whose observation has rank r = 0 … M among the
+    members, (…, M + 1). Hamill 2001.
 
     rank: (…, M + 1, M + 1), pixels by members below and members equal. Perfect is flat, 1 / (m +
     1); NaN for r > m.
 
-    An observation with b members below it and e equal to it has each of the ranks b … b + e with
-    probability 1 / (e + 1), and is
-    shared so: what ranks drawn at random among ties, as is the custom, would give on average.
+    An observation with b members below it and e equal to it is shared among the ranks b … b + e,
+    with 1 / (e + 1) each. This is the average of the usual choice of a random rank among ties.
     Pixels where all members equal the observation, nearly always dry ones, would add the same to
-    every rank, and are left out; flat stays flat.
+    every rank; they are left out, which keeps a flat histogram flat.
     """
     counts = as_float64(rank)
     m = as_float64(members)
@@ -249,18 +247,16 @@ def _k_m(probability: Any, members: Any) -> tuple[Scores, Scores]:
 
 
 def _check_members(pixels: Any, members: Any) -> None:
-    """Errors: DataError where pixels, (…, M + 1), are counted beyond the members of their
-    forecast.
-    """
+    """Errors: DataError if pixels, (…, M + 1), are counted beyond the members of their forecast."""
     if np.any((np.arange(pixels.shape[-1]) > np.asarray(members)[..., None]) & (pixels > 0)):
         raise DataError(
-            f"members: some counts are of more than {members} members; give as many as were"
+            f"members: some counts are from more than {members} members; give the number that was"
             " counted."
         )
 
 
 def _at_least(counts: Scores) -> Scores:
-    """Sums over j ≥ k on the last axis."""
+    """Return sums over j ≥ k on the last axis."""
     return np.flip(np.flip(counts, -1).cumsum(-1), -1)
 
 

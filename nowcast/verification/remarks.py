@@ -1,6 +1,4 @@
-"""What is to be known of the cases that were scored, in sentences, as counts and scores carry
-it.
-"""
+"""Remarks on the scored cases, stored as sentences in counts and scores."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,23 +9,23 @@ if TYPE_CHECKING:
 _KEY = "remarks"
 
 WITH_CUTS = " (cuts)"
-"""What follows the name of a forecast whose rates are made by fitted cuts."""
+"""Added to the name of a forecast whose rates are made with fitted cuts."""
 
 WITH_MEMBERS = " (members)"
-"""What follows the name of a forecast for the members drawn from its probabilities."""
+"""Added to the name of a forecast for the members drawn from its probabilities."""
 
 AMOUNT_TITLE = "amounts"
-"""The attribute of counts and scores of sums of rain that says which, as a heading."""
+"""The attribute of counts and scores of rain sums with their heading."""
 
 CUTS_FITTED_ON = "cuts_fitted_on"
-"""The attribute of counts and scores that names the days on which cuts were fitted."""
+"""The attribute of counts and scores with the days on which cuts were fitted."""
 
 
 def remarks_attr(remarks: Sequence[str]) -> dict[str, str]:
-    """Remarks as an attribute of counts: a line each, none twice; nothing without a remark."""
+    """Return remarks as an attribute of counts: one per line, without repetition; {} if none."""
     return {_KEY: "\n".join(dict.fromkeys(remarks))} if remarks else {}
 
 
 def remarks_of(dataset: "xr.Dataset") -> list[str]:
-    """The remarks of counts, or of the scores made of them."""
+    """Return the remarks of counts, or of scores made from them."""
     return str(dataset.attrs[_KEY]).split("\n") if _KEY in dataset.attrs else []

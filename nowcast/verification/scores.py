@@ -1,14 +1,14 @@
-"""Scores: each the one division at the end of counting.
+"""Scores: each is one division after all counting.
 
-Where the divisor is 0 a score is undefined: NaN, never 0 or 1.
+If the divisor is 0 the score is undefined: NaN, never 0 or 1.
 
 A categorical score takes a table of hits a, false alarms b, misses c and correct negatives d, as
 arrays (numpy, torch or xarray) of one shape; `Counts` is such a table, (…, K). A continuous score
-takes sums by name, as `error_sums` gives them, with `pixels`, how many pixels each sum is over, and
-`frames`, how many frames have such a pixel. A score is float64 of the shape it was given. Products
-are taken in float64, for those of int64 can overflow.
+takes the sums of `error_sums` by name, with `pixels`, the number of pixels in each sum, and
+`frames`, the number of frames that have such a pixel. A score is float64 and has the shape of its
+input. Products are computed in float64, because int64 can overflow.
 
-`scoring.SCORES` lists all there are, with names, units, range and the score of a perfect forecast.
+`scoring.SCORES` lists all scores, with names, units, range and the score of a perfect forecast.
 
 References:
     Wilks 2019, Statistical Methods in the Atmospheric Sciences, 4th ed., ch. 9.
@@ -37,19 +37,19 @@ import numpy.typing as npt
 
 Scores: TypeAlias = npt.NDArray[np.float64]
 Sums: TypeAlias = Mapping[Any, Any]
-"""Sums by name, arrays of one shape or of shapes that broadcast: a dict, or a dataset."""
+"""Sums by name, arrays that broadcast against each other: a dict, or a dataset."""
 
 ERROR_SUMS = (
     "squared_error", "absolute_error", "error", "forecast_sum", "observed_sum", "forecast_square",
     "observed_square", "product", "weighted_squared_error", "weighted_absolute_error",
 )  # fmt: skip
-"""What `continuous.error_sums` gives of each frame, by name and in this order."""
+"""What `continuous.error_sums` returns for each frame, by name and in this order."""
 _ROUNDING = 1e-12
-"""The share of a sum of squares that is taken for rounding in a variance."""
+"""Fraction of a sum of squares that counts as rounding in a variance."""
 
 
 class Table(Protocol):
-    """What a categorical score is made of: `Counts`, `Contingency`, or anything with these four."""
+    """Input of a categorical score: `Counts`, `Contingency`, or anything with these four."""
 
     @property
     def hits(self) -> Any: ...
@@ -178,8 +178,8 @@ def ets(table: Table) -> Scores:
 
     Range −1/3 to 1, perfect 1. Wilks 2019.
 
-    Multiplied by n, since n(a − r) = ad − bc exactly: a table with nothing but hits is then 0/0,
-    whatever the rounding.
+    Computed multiplied by n, because n(a − r) = ad − bc exactly: so a table with only hits is 0/0,
+    without any rounding.
 
     Args:
         table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
@@ -197,7 +197,7 @@ def ets(table: Table) -> Scores:
 
 
 def frequency_bias(table: Table) -> Scores:
-    """Events forecast for each observed: (a + b) / (a + c).
+    """Number of forecast events per observed event: (a + b) / (a + c).
 
     Range 0 to ∞, perfect 1. Wilks 2019. NaN without observed events.
 
@@ -216,12 +216,12 @@ def frequency_bias(table: Table) -> Scores:
 
 
 def accuracy(table: Table) -> Scores:
-    """Share of pixels that are right: (a + d) / n.
+    """Fraction of correct pixels: (a + d) / n.
 
     Range 0 to 1, perfect 1. Wilks 2019, proportion correct.
 
-    Of a rare event it is near 1 for a forecast that never has it: Finley's 0.966 is less than the
-    0.982 of no tornado ever.
+    For a rare event, a forecast that never predicts it scores near 1: Finley's 0.966 is less than
+    the 0.982 of never forecasting a tornado.
 
     Args:
         table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
@@ -265,9 +265,9 @@ def sedi(table: Table) -> Scores:
 
         (ln F − ln H − ln(1 − F) + ln(1 − H)) / (ln F + ln H + ln(1 − F) + ln(1 − H))
 
-    Range −1 to 1, perfect 1, chance 0 (Ferro & Stephenson 2011). Unlike the others it does not fade
-    as an event becomes rare. NaN where a, b, c or d is 0, for then a logarithm is infinite: so a
-    perfect forecast is approached, never reached.
+    Range −1 to 1, perfect 1, chance 0 (Ferro & Stephenson 2011). Unlike the others it does not tend
+    to 0 as an event becomes rare. NaN if a, b, c or d is 0, because a logarithm is then infinite:
+    so a perfect forecast is approached, never reached.
 
     Args:
         table: counts a, b, c, d of any shape: hits, false alarms, misses, correct negatives.
@@ -298,7 +298,7 @@ def mse(sums: Sums) -> Scores:
 def rmse(sums: Sums) -> Scores:
     """Root mean squared error: √(Σ (f − o)² / n), mm/h.
 
-    Range 0 to ∞, perfect 0. Wilks 2019. The root is taken last, once.
+    Range 0 to ∞, perfect 0. Wilks 2019. The root is taken once, at the end.
     """
     return np.sqrt(mse(sums))
 
@@ -311,7 +311,7 @@ def mae(sums: Sums) -> Scores:
 def mean_error(sums: Sums) -> Scores:
     """Mean error: Σ (f − o) / n, mm/h.
 
-    Range −∞ to ∞, perfect 0; above 0 is too wet. Wilks 2019, bias.
+    Range −∞ to ∞, perfect 0; positive is too wet. Wilks 2019, bias.
     """
     return _mean(sums, "error")
 
@@ -320,10 +320,9 @@ def pearson(sums: Sums) -> Scores:
     """Pearson's correlation: Σ (f − f̄)(o − ō) / √(Σ (f − f̄)² Σ (o − ō)²), the means over all n
     pixels. Range −1 to 1, perfect 1.
 
-    Wilks 2019. NaN where either field is constant. From sums that add up: Σ (f − f̄)² = Σf² − (Σf)²
-    / n, whose rounding is some 1e-15 of Σf². Rain, mostly dry, has far more variance than that; a
-    variance below 1e-12 of Σf² (a field whose standard deviation is a millionth of its mean) cannot
-    be told from none and counts as constant.
+    Wilks 2019. NaN if either field is constant. Computed from sums: Σ (f − f̄)² = Σf² − (Σf)² / n,
+    with a rounding of about 1e-15 of Σf². Rain, mostly dry, has a far larger variance. A variance
+    below 1e-12 of Σf² (a standard deviation of a millionth of the mean) counts as constant.
     """
     n, f, o = (as_float64(sums[name]) for name in ("pixels", "forecast_sum", "observed_sum"))
     ff, oo, fo = (
@@ -339,11 +338,11 @@ def pearson(sums: Sums) -> Scores:
 def correlation(sums: Sums) -> Scores:
     """Correlation of Shi et al. 2015, uncentred: Σ f·o / √(Σf² Σo²).
 
-    Range 0 to 1 for rates, perfect 1. NaN where one is all dry.
+    Range 0 to 1 for rates, perfect 1. NaN if either field is all dry.
 
-    The means are not taken off, so that it is most often larger than Pearson's. The paper takes it
-    of each frame and averages, a small ε in its divisor making a dry frame 0; here it is taken
-    once, over the pixels of all frames.
+    The means are not subtracted, so it is usually larger than Pearson's. The paper computes it for
+    each frame and averages, with a small ε in the divisor that makes a dry frame 0; here it is
+    computed once, over the pixels of all frames.
     """
     ff, oo, fo = (
         as_float64(sums[name]) for name in ("forecast_square", "observed_square", "product")
@@ -352,20 +351,19 @@ def correlation(sums: Sums) -> Scores:
 
 
 def b_mse(sums: Sums) -> Scores:
-    """Balanced squared error, of a frame: Σ w(o) (f − o)² / frames, mm² h⁻².
+    """Balanced squared error of a frame: Σ w(o) (f − o)² / frames, mm² h⁻².
 
     Range 0 to ∞, perfect 0. Shi et al. 2017.
 
-    w = 1, 1, 2, 5, 10, 30 from o = 0, 0.5, 2, 5, 10, 30 mm/h. A sum over the pixels of a frame, so
-    that it grows with the grid.
-    The errors are of rates: Shi et al. print those of pixel values (dBZ + 10) / 70, whose numbers
-    are others.
+    w = 1, 1, 2, 5, 10, 30 from o = 0, 0.5, 2, 5, 10, 30 mm/h. It is a sum over the pixels of a
+    frame, so it grows with the grid. The errors are those of rates. Shi et al. print those of pixel
+    values (dBZ + 10) / 70, whose numbers differ.
     """
     return _of_frame(sums, "weighted_squared_error")
 
 
 def b_mae(sums: Sums) -> Scores:
-    """Balanced absolute error, of a frame: Σ w(o) |f − o| / frames, mm/h.
+    """Balanced absolute error of a frame: Σ w(o) |f − o| / frames, mm/h.
 
     Range 0 to ∞, perfect 0. As `b_mse`.
     """
@@ -373,7 +371,7 @@ def b_mae(sums: Sums) -> Scores:
 
 
 def ssim(sums: Sums) -> Scores:
-    """Structural similarity, mean of the frames: Σ SSIM / frames.
+    """Structural similarity, mean over frames: Σ SSIM / frames.
 
     Range −1 to 1, perfect 1. `structure.ssim_sums` has the formula of a frame.
     """
@@ -383,13 +381,12 @@ def ssim(sums: Sums) -> Scores:
 def fss(difference: Any, reference: Any) -> Scores:
     """Fractions skill score: 1 − Σ (p_f − p_o)² / Σ (p_f² + p_o²).
 
-    Range 0 to 1, perfect 1. NaN where there is no event at all.
+    Range 0 to 1, perfect 1. NaN without any event.
 
-    p_f and p_o are the fractions of the windows round each pixel in which there are events.
-    `difference` and `reference` are arrays of one shape, from `neighbourhood.fss_sums`, added over
-    cases: they have counts for fractions, whose divisor cancels. The border rule is told there.
-    Roberts & Lean call a scale useful from FSS = 1/2 + (observed share of pixels with events) / 2
-    on.
+    p_f and p_o are the fractions of events in the windows around each pixel. `difference` and
+    `reference` are arrays of one shape, from `neighbourhood.fss_sums`, added over cases: they use
+    counts instead of fractions, because the divisor cancels. `fss_sums` also describes the border.
+    Roberts & Lean call a scale useful if FSS ≥ 1/2 + (observed fraction of pixels with events) / 2.
 
     Roberts & Lean 2008, Monthly Weather Review 136, 78-97. https://doi.org/10.1175/2007MWR2123.1
     """
@@ -415,12 +412,12 @@ def _of_frame(sums: Sums, name: str) -> Scores:
 
 
 def as_float64(values: Any) -> Scores:
-    """Numbers of any kind in double precision."""
+    """Return numbers of any kind in double precision."""
     return np.asarray(values).astype(np.float64)
 
 
 def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> Scores:
-    """The quotient, NaN where the denominator is 0."""
+    """Return the quotient, NaN where the denominator is 0."""
     numerator, denominator = np.broadcast_arrays(numerator, denominator)
     quotient = np.full(denominator.shape, np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator != 0)

@@ -1,7 +1,7 @@
-"""The scores: one record each. Files, headlines and the report take all they say of a score here.
+"""One record per score. Files, headlines and the report take all facts about a score from here.
 
-A score added to `SCORES` stands in scores.nc and scores.csv wherever the sums it needs are counted,
-and in the report where its `Place` says.
+A score added to `SCORES` appears in scores.nc and scores.csv if the sums it needs are counted, and
+in the report as its `Place` says.
 """
 
 import math
@@ -20,20 +20,20 @@ TABLE = Contingency._fields
 FRACTIONS = ("fss_difference", "fss_reference")
 UNITS_IN_WORDS = {"1": "", "mm h-1": "mm/h", "mm2 h-2": "mm²/h²", "mm": "mm", "mm2": "mm²"}
 AMOUNT_UNITS = "mm"
-"""The units of sums, where those of rates are mm h-1."""
+"""The unit of rain sums; that of rates is mm h-1."""
 OF_SUMS = {"1": "1", "mm h-1": AMOUNT_UNITS, "mm2 h-2": "mm2"}
-"""The units of a score of rates → those of the same score of sums."""
+"""The unit of a score of rates → that of the same score of rain sums."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a score is shown. A number orders the scores of one place; None: not shown there.
+    """Where a score is shown. A number orders the scores of one place; None means not shown there.
 
     terminal: in the headline for the terminal and for logs.
-    headline: in the first tables of the report; there and in the terminal a score has its interval.
-    by_lead: among the report's figures against lead time.
-    numbers: the section of the report whose table of all numbers has it.
-    defined: whether the report prints how it is defined, the first paragraph of its function.
+    headline: in the first tables of the report; in these and in the terminal it has its interval.
+    by_lead: in the report's figures by lead time.
+    numbers: the section of the report whose table of all numbers contains it.
+    defined: whether the report prints its definition, the first paragraph of its function.
     """
 
     terminal: int | None = None
@@ -47,14 +47,14 @@ class Place:
 class Score:
     """A score of sums (n, forecast, lead_time, …).
 
-    function: the score, documented.
-    needs: the sums that it is made of.
-    takes: the arguments of `function`, from these sums.
-    name, long_name, label: in files and code; in full; and as tables and figures call it.
+    function: the documented function of the score.
+    needs: the sums that it is computed from.
+    takes: extracts the arguments of `function` from these sums.
+    name, long_name, label: in files and code; in full; and in tables and figures.
     units: of its value; "1" if it has none.
-    perfect: the value of a perfect forecast, if one value is.
-    range: the lowest and the highest value that it can have.
-    dims: what follows lead_time.
+    perfect: the value of a perfect forecast, if there is a single one.
+    range: the lowest and the highest possible value.
+    dims: dimensions after lead_time.
     decimals: printed in headlines and the report; None prints three significant figures.
     """
 
@@ -72,26 +72,26 @@ class Score:
     place: Place = Place()
 
     def of(self, sums: Sums) -> Scores:
-        """Return the score of sums (n, forecast, lead_time, …), of their shape up to `dims`."""
+        """Return the score for sums (n, forecast, lead_time, …), in their shape up to `dims`."""
         return self.function(*self.takes(sums))
 
     @property
     def title(self) -> str:
-        """The label with the units of a score of rates: 'MSE, mm²/h²'."""
+        """The label with the units for rates: 'MSE, mm²/h²'."""
         return ", ".join(filter(None, (self.label, UNITS_IN_WORDS[self.units])))
 
     def title_in(self, scores: Mapping[Any, Any]) -> str:
-        """Return the label with the units that a dataset of scores has: 'MSE, mm²' of sums."""
+        """Return the label with the units in a dataset of scores: 'MSE, mm²' for rain sums."""
         return replace(self, units=scores[f"{self.name}_mean"].attrs["units"]).title
 
     @property
     def heading(self) -> str:
-        """The long name, as a heading begins."""
+        """The long name with a capital letter."""
         return self.long_name[0].upper() + self.long_name[1:]
 
     @property
     def of_events(self) -> bool:
-        """Whether there is one for each threshold."""
+        """Whether it has a value for each threshold."""
         return "threshold" in self.dims
 
     def decimals_of(self, values: Any) -> int:
@@ -105,10 +105,10 @@ class Score:
 
 
 def scores_of(sums: Sums, *, of_amounts: bool = False) -> dict[str, Score]:
-    """Return the scores that can be made of these sums, by name.
+    """Return the scores that can be computed from these sums, by name.
 
-    of_amounts: whether amounts in mm were counted, not rates. They have no balanced errors, whose
-    weights are for rates.
+    of_amounts: whether amounts in mm were counted instead of rates. They have no balanced errors,
+    because their weights apply to rates.
     """
     found = {name: score for name, score in SCORES.items() if set(score.needs) <= set(sums)}
     if not of_amounts:
@@ -121,7 +121,7 @@ def scores_of(sums: Sums, *, of_amounts: bool = False) -> dict[str, Score]:
 
 
 def shown_in(place: Literal["terminal", "headline", "by_lead"], of_events: bool) -> list[Score]:
-    """Return the scores of a place in their order, those of events or those of all rates."""
+    """Return the scores of a place in their order: those of events, or all others."""
     here = [score for score in SCORES.values() if getattr(score.place, place) is not None]
     return sorted(
         (score for score in here if score.of_events == of_events),
@@ -132,8 +132,8 @@ def shown_in(place: Literal["terminal", "headline", "by_lead"], of_events: bool)
 def headline_events(
     place: Literal["terminal", "headline"], attrs: Mapping[Any, Any]
 ) -> list[Score]:
-    """Return the event scores of a headline: with fitted cuts also the frequency bias, which is
-    what they cost, next to the CSI.
+    """Return the event scores of a headline. With fitted cuts the frequency bias follows the CSI,
+    to show what the cuts cost.
 
     attrs: of the counts or the scores.
     """
@@ -160,7 +160,9 @@ def _all(sums: Sums) -> tuple[Any, ...]:
 
 
 def _crps(pairs: str) -> Callable[[Sums], tuple[Any, ...]]:
-    """`crps_sums` are divided by the number of pairs before they are added: one member here."""
+    """`crps_sums` are divided by the number of pairs before they are added; so members is 1
+    here.
+    """
     return lambda sums: (sums["crps_error"], sums[pairs], sums["crps_pixels"], 1)
 
 
@@ -282,8 +284,8 @@ _ALL = (
 SCORES: dict[str, Score] = {score.name: score for score in _ALL}
 """Every score by name, in the order of scores.csv."""
 BALANCED = ("b_mse", "b_mae")
-"""Those whose weights are for rates in mm/h."""
+"""Scores whose weights apply to rates in mm/h."""
 CATEGORICAL = {name: score for name, score in SCORES.items() if score.needs == TABLE}
-"""Those whose function takes a `scores.Table`."""
+"""Scores whose function takes a `scores.Table`."""
 CONTINUOUS = {name: score for name, score in SCORES.items() if set(ERROR_SUMS) <= set(score.needs)}
-"""Those whose function takes sums of errors."""
+"""Scores whose function takes sums of errors."""

@@ -1,5 +1,5 @@
-"""Radially averaged power spectra: how much a field varies at each wavelength, and what share
-of that a forecast has kept.
+"""Radially averaged power spectra: how much a field varies at each wavelength, and how much of that
+variation a forecast keeps.
 """
 
 from functools import lru_cache
@@ -17,8 +17,8 @@ _PIXELS_AT_ONCE = 2**16
 
 
 def wavenumbers(h: int, w: int) -> npt.NDArray[np.float64]:
-    """(W,) cycles per pixel, at which fields (h, w) have their power: 0, 1/l, 2/l, … below 1/2,
-    with l the longer side.
+    """(W,) the cycles per pixel at which the power of fields (h, w) is computed: 0, 1/l, 2/l, …
+    below 1/2, with l the longer side.
 
     1 / wavenumber is the wavelength in pixels.
     """
@@ -33,16 +33,15 @@ def power_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
     → `forecast_power` and `observed_power`, each (b, lead, W) float64 on the CPU, mm² h⁻², at the
     `wavenumbers` of the grid. With F the discrete Fourier transform of a frame, it is the mean of
     |F|² / (h w) over a ring of coefficients: those whose wavenumber, times the longer side, rounds
-    to 0, 1, …, W − 1. So white noise has its variance at every wavenumber, and all coefficients
-    together have Σ value² (Parseval). Beyond the last of these, towards the corners, no ring is
-    whole, and what lies there is in none. A pixel that is NaN in either field is 0 in both.
+    to 0, 1, …, W − 1. So white noise has its variance at every wavenumber, and the sum over all
+    coefficients is Σ value² (Parseval). Towards the corners no ring is complete, so coefficients
+    beyond the last ring are left out. A pixel that is NaN in either field is 0 in both.
 
-    On a square grid this is pysteps' rapsd (Ruzanski & Chandrasekar 2011). On any other, that takes
-    rings of cycles per side, in which waves of different length lie; here a ring has one
+    On a square grid this is rapsd of pysteps (Ruzanski & Chandrasekar 2011). On any other grid,
+    pysteps uses rings of cycles per side, which mix waves of different length; here a ring has one
     wavelength.
 
-    Errors: DataError where shapes, dtypes or devices do not fit; InternalError where a field is
-    infinite.
+    Errors: DataError if shapes, dtypes or devices differ; InternalError if a field is infinite.
 
     Ruzanski & Chandrasekar 2011, IEEE Trans. Geoscience and Remote Sensing 49, 2296-2307.
     https://doi.org/10.1109/TGRS.2010.2103946
@@ -67,8 +66,8 @@ def power_sums(forecast: Tensor, observed: Tensor) -> dict[str, Tensor]:
 
 
 def member_power(forecast: Tensor, observed: Tensor) -> Tensor:
-    """Mean over the members (b, lead, m, h, w) of the power of each, as `power_sums` has it: how
-    much rain of each wavelength a member holds, where the mean of all is smooth.
+    """Return the mean over members (b, lead, m, h, w) of the power of each, as in `power_sums`. It
+    shows the variation within a member, while the mean of all members is smooth.
 
     → (b, lead, W) float64 on the CPU, mm² h⁻².
     """
@@ -77,11 +76,11 @@ def member_power(forecast: Tensor, observed: Tensor) -> Tensor:
 
 
 def power_ratio(forecast_power: Any, observed_power: Any) -> npt.NDArray[np.float64]:
-    """Power of the forecast over that observed, as arrays of one shape.
+    """Return the power of the forecast over the observed power, as arrays of one shape.
 
-    Range 0 to ∞, perfect 1. NaN where none is observed.
+    Range 0 to ∞, perfect 1. NaN if the observed power is 0.
 
-    A forecast that is too smooth falls below 1 at high wavenumbers, where the small showers are.
+    A forecast that is too smooth is below 1 at high wavenumbers, which show small showers.
     """
     return ratio(as_float64(forecast_power), as_float64(observed_power))
 
@@ -95,17 +94,17 @@ def _power(fields: Tensor, rings: Tensor, shares: Tensor, length: int) -> Tensor
 
 
 def _rings_of(h: int, w: int) -> int:
-    """How many rings are whole."""
+    """Return how many rings are complete."""
     return (max(h, w) + 1) // 2
 
 
 @lru_cache(4)
 def _rings(h: int, w: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Of each coefficient of rfft2, all in one row: its ring, or `_rings_of` in the corners; and
-    what part of |F|² it adds to a mean.
+    """Return for each coefficient of rfft2, flattened: its ring, or `_rings_of` in the corners; and
+    the weight of its |F|² in the mean.
 
-    The transform of a real field is symmetric: rfft2 leaves out what mirrors all but the first
-    column and, where the width is even, the last. The others count twice.
+    The transform of a real field is symmetric: rfft2 leaves out the mirror image of all columns but
+    the first and, if the width is even, the last. So the others count twice.
     """
     longer = max(h, w)
     y = torch.fft.fftfreq(h, 1 / h, dtype=torch.float64) * (longer / h)

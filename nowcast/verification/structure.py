@@ -8,10 +8,10 @@ from nowcast.errors import DataError
 from nowcast.verification.counts import check_pair
 
 WINDOW = 11
-"""Pixels, of a Gaussian with …"""
+"""Width in pixels of a Gaussian window with …"""
 SIGMA = 1.5
 _C1, _C2 = 0.01**2, 0.03**2
-"""(K1 L)² and (K2 L)², with L = 1 the range of values."""
+"""(K1 L)² and (K2 L)², where L = 1 is the range of values."""
 _PIXELS_AT_ONCE = 2**18
 
 
@@ -21,11 +21,11 @@ def ssim_sums(forecast: Tensor, observed: Tensor) -> Tensor:
 
     SSIM = mean of (2 μ_f μ_o + C1) (2 σ_fo + C2) / ((μ_f² + μ_o² + C1) (σ_f² + σ_o² + C2)). Range
     −1 to 1, perfect 1. Add over cases and divide by their number. The moments μ, σ², σ_fo are
-    weighted by a Gaussian of 11 × 11 pixels, sigma 1.5; the mean is over all places where this
-    window lies inside the frame, so that none is made up beyond the border.
+    weighted by a Gaussian of 11 × 11 pixels, sigma 1.5. The mean is over all positions where this
+    window lies inside the frame, so no values beyond the border are needed.
 
-    Errors: DataError where shapes, dtypes or devices do not fit, frames are smaller than the window
-    or have missing pixels, or observed ones are not in [0, 1].
+    Errors: DataError if shapes, dtypes or devices differ, frames are smaller than the window or
+    have missing pixels, or observed ones are not in [0, 1].
 
     Wang et al. 2004, IEEE Trans. Image Processing 13, 600-612.
     https://doi.org/10.1109/TIP.2003.819861
@@ -35,11 +35,11 @@ def ssim_sums(forecast: Tensor, observed: Tensor) -> Tensor:
     if min(h, w) < WINDOW:
         raise DataError(
             f"frames of {h} × {w} pixels are smaller than the window of the SSIM, {WINDOW} ×"
-            f" {WINDOW}; leave it out."
+            f" {WINDOW}; leave the SSIM out."
         )
     if forecast.isnan().any() or not ((observed >= 0) & (observed <= 1)).all():
         raise DataError(
-            "SSIM is for frames in [0, 1] without missing pixels; leave it out for others."
+            "SSIM needs frames in [0, 1] without missing pixels; leave it out for others."
         )
     # mps has no float64
     device = torch.device("cpu") if forecast.device.type == "mps" else forecast.device
@@ -64,9 +64,7 @@ def _ssim(f: Tensor, o: Tensor) -> Tensor:
 
 
 def _weighted_means(fields: Tensor) -> Tensor:
-    """(k, n, h, w) → (k, n, h − 10, w − 10), row by row and column by column, which a Gaussian
-    allows.
-    """
+    """(k, n, h, w) → (k, n, h − 10, w − 10); rows and columns separately, as a Gaussian allows."""
     distance = torch.arange(WINDOW, dtype=fields.dtype, device=fields.device) - WINDOW // 2
     weight = torch.exp(-distance.square() / (2 * SIGMA**2))
     weight = weight / weight.sum()

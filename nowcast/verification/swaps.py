@@ -1,11 +1,11 @@
-"""Which difference of two forecasts is more than chance: a paired test that swaps them day by day.
+"""Significance of the difference of two forecasts: a paired test that swaps them day by day.
 
-If two forecasts are equally good, it is chance which of them is which on a day: swapping them on
-any choice of days gives a difference that is as likely as the observed one. The p value is the
-share of all choices whose difference is at least as far from 0. For equal forecasts it is at most
-0.05 in at most 5 % of cases, however few the days and however skewed the rain. Of six days there
-are 2^6 choices, in pairs of opposite sign, so 2/64 is the smallest p; of five it is 2/32, and
-nothing is more than chance.
+If two forecasts are equally good, it is random which of them is which on a day. So swapping them on
+any choice of days gives a difference as likely as the observed one. The p value is the fraction of
+all choices whose difference is at least as far from 0. For equal forecasts it is at most 0.05 in at
+most 5 % of cases, for any number of days and any skewness of rain. Six days have 2^6 choices, in
+pairs of opposite sign, so the smallest p is 2/64. Five days have 2/32 at least, so nothing is
+significant.
 
 Reference: Hamill 1999, Hypothesis tests for evaluating numerical precipitation forecasts, Weather
 and Forecasting 14, 155-167.
@@ -23,27 +23,25 @@ from nowcast.verification.scores import Scores
 
 LEVEL = 1 - CONFIDENCE
 LEAST_BLOCKS = 6
-"""With fewer blocks no difference is called more than chance, for the smallest p value, 2 /
+"""With fewer blocks no difference is called significant, because the smallest p value, 2 /
 2^blocks, is above 0.05.
 """
 _ROUNDING = 1e-9
 
 
 class Best(NamedTuple):
-    """Which forecast has the best score, and whether it is better than each other one by more
-    than chance.
-    """
+    """The forecast with the best score, and whether it is significantly better than all others."""
 
     forecast: str | None
     certain: bool
 
 
 def swaps_of(groups: int, most: int, seed: int) -> NDArray[np.bool_]:
-    """On which groups two forecasts are swapped, (choice, group): first on none; all 2^(groups − 1)
-    choices, or `most` drawn ones.
+    """Return on which groups two forecasts are swapped, (choice, group): first on none; all
+    2^(groups − 1) choices, or `most` random ones.
 
     The first group is never swapped: a choice and its opposite give differences of opposite sign,
-    and only the size counts. No choice for a single group, or if `most` is 0.
+    and only the absolute value counts. No choice for a single group, or if `most` is 0.
     """
     if groups < 2 or most < 1:
         return np.zeros((0, groups), dtype=bool)
@@ -59,7 +57,7 @@ def swaps_of(groups: int, most: int, seed: int) -> NDArray[np.bool_]:
 def swapped(
     first: NDArray[Any], second: NDArray[Any], swaps: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """The sums of groups (group, …) of two forecasts → those of both after each choice of
+    """Turn sums of groups (group, …) of two forecasts into those of both after each choice of
     swaps, (choice, 2, …) float64.
     """
     columns = [np.asarray(one, dtype=np.float64).reshape(len(one), -1) for one in (first, second)]
@@ -70,11 +68,11 @@ def swapped(
 
 
 def p_values(differences: Scores) -> Scores:
-    """Differences after each choice of swaps, (choice, …), the first of them as it came → p values
+    """Differences after each choice of swaps, (choice, …), the first without any swap → p values
     (…), from 1 / choices to 1.
 
-    A difference that is undefined after a swap counts as no smaller. NaN if the first is undefined,
-    or without choices.
+    A difference that is undefined after a swap counts as at least as large. NaN if the first is
+    undefined, or without choices.
     """
     if not len(differences):
         return np.full(differences.shape[1:], np.nan)
@@ -84,13 +82,14 @@ def p_values(differences: Scores) -> Scores:
 
 
 def significantly_better(scores: xr.Dataset, name: str, **where: Any) -> Best:
-    """The forecast whose mean over lead times of a score is nearest to perfect, by
-    `scores_dataset`; where: `threshold=0.5`, say.
+    """Return the forecast whose mean over lead times of a score is nearest to perfect, from
+    `scores_dataset`; where: a selection such as `threshold=0.5`.
 
-    It is certain where the p value of its difference to every other forecast is at most 0.05, both
-    on the same side of the perfect
-    value: which of a bias of 0.9 and one of 1.2 is better, no difference of the two can say. Never
-    certain for a single forecast, or without a test. Forecasts without this score do not compete.
+    It is certain if its difference from every other forecast has a p value of at most 0.05, and
+    both
+    are on the same side of the perfect value: whether a bias of 0.9 or of 1.2 is better does not
+    follow from their difference. Never certain for a single forecast, or without a test. Forecasts
+    without this score are ignored.
     """
     score = scores[f"{name}_mean"].sel(part="all", **where)
     off = score.values - score.attrs["perfect"]
@@ -106,5 +105,5 @@ def significantly_better(scores: xr.Dataset, name: str, **where: Any) -> Best:
 
 
 def more_than_chance(p: Any) -> Any:
-    """Whether p values are at most 0.05; one that is undefined is not."""
+    """Return whether p values are at most 0.05; False if undefined."""
     return np.asarray(p) <= LEVEL + _ROUNDING

@@ -1,4 +1,4 @@
-"""Scores in files: `scores.nc`, and `scores.csv` and `differences.csv` as plain tables."""
+"""Scores in files: `scores.nc`, and the tables `scores.csv` and `differences.csv`."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
@@ -19,25 +19,25 @@ from nowcast.verification.scoring import TABLE, shown_in
 
 COUNTED = (*TABLE, "pixels")
 _FORMULA = ("=", "+", "-", "@")
-"""How a text begins that a spreadsheet computes, after any blanks."""
-_WORTH_PACKING = 1000  # numbers: packing fewer takes more room and time than it saves
+"""The start of a text that a spreadsheet would compute, after any blanks."""
+_WORTH_PACKING = 1000  # numbers: compressing fewer costs more space and time than it saves
 
 
 def write_scores(
     dataset: xr.Dataset, folder: str | Path, amounts: Mapping[str, xr.Dataset] = NO_AMOUNTS
 ) -> tuple[Path, Path]:
-    """Write `scores.nc` and `scores.csv` into the folder, each whole or not at all; give their
+    """Write `scores.nc` and `scores.csv` into the folder, each complete or not at all; return their
     paths.
 
-    The table has a row for each part, forecast, lead time and threshold. A row of an aggregate has
-    no `lead_minutes` but 'pooled' or 'mean' as its `aggregate`; parts other than 'all' have only
-    these. What knows no threshold (pixels, errors) is the same at each. An undefined score is
-    'nan'; a mean has no counts; intervals stand next to the means of 'all'. Where cuts were
-    fitted, the last column says on which days. A text that a
-    spreadsheet would compute begins with an apostrophe.
+    The table has a row for each part, forecast, lead time and threshold. The row of an aggregate
+    has 'pooled' or 'mean' as its `aggregate` and no `lead_minutes`; parts other than 'all' only
+    have aggregates. Values without a threshold (pixels, errors) are repeated at each. An undefined
+    score is 'nan'; a mean has no counts; intervals are next to the means of 'all'. If cuts were
+    fitted, the last column has the days of the fit. A text that a spreadsheet would compute begins
+    with an apostrophe.
 
-    amounts: the scores of sums of rain, by group. Each is a group of `scores.nc`; their rows follow
-    in the table, which then has a column `group`, empty for rates, and thresholds in mm for sums.
+    amounts: the scores of rain sums, by group. Each is a group of `scores.nc`. Their rows follow in
+    the table, which then has a column `group`, empty for rates; their thresholds are in mm.
 
     Errors: CannotCreateError, InputOutputError.
     """
@@ -53,7 +53,7 @@ def write_scores(
 def _append(dataset: xr.Dataset, path: Path, group: str | None) -> None:
     large = [name for name, variable in dataset.data_vars.items() if variable.size > _WORTH_PACKING]
     packed: dict[str, Any] = {"zlib": True, "complevel": 4, "shuffle": True}
-    complete: dict[str, Any] = {"_FillValue": None}  # which CF allows no coordinate to have
+    complete: dict[str, Any] = {"_FillValue": None}  # CF allows none in a coordinate
     encoding: dict[Any, dict[str, Any]] = {
         **dict.fromkeys(large, packed),
         **dict.fromkeys(dataset.indexes, complete),
@@ -63,22 +63,22 @@ def _append(dataset: xr.Dataset, path: Path, group: str | None) -> None:
 
 
 def _whole_table(dataset: xr.Dataset, amounts: Mapping[str, xr.Dataset]) -> pd.DataFrame:
-    """The rows of rates, and after them those of sums of rain."""
+    """Return the rows of rates, followed by those of rain sums."""
     if not amounts:
         return _table(dataset)
     tables = [_table(one).assign(group=group) for group, one in {"": dataset, **amounts}.items()]
     whole = pd.concat(tables, ignore_index=True)
-    for column in whole.columns.difference(tables[-1].columns):  # which sums do not have
+    for column in whole.columns.difference(tables[-1].columns):  # columns that sums do not have
         whole[column] = whole[column].astype(object).where(whole["group"] == "", "")
     return whole
 
 
 def write_differences(dataset: xr.Dataset, folder: str | Path) -> Path:
-    """Write `differences.csv` into the folder, whole or not at all; give its path.
+    """Write `differences.csv` into the folder, complete or not at all; return its path.
 
-    A row for each score, threshold and two forecasts: the mean over lead times of the one less that
-    of the other, its interval, and the p value of swapping the two. What knows no threshold has
-    none. An undefined number is 'nan'.
+    A row for each score, threshold and two forecasts: the mean over lead times of the first minus
+    that of the second, its interval, and the p value of swapping the two. Scores without thresholds
+    have an empty threshold. An undefined number is 'nan'.
 
     Errors: CannotCreateError, InputOutputError.
     """
@@ -96,7 +96,7 @@ def _write_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _differences(dataset: xr.Dataset) -> Iterator[tuple[object, ...]]:
-    """The rows of the table of differences."""
+    """Yield the rows of the table of differences."""
     end = "_mean_difference"
     for name in [str(one) for one in dataset.data_vars if str(one).endswith(end)]:
         here = dataset[[name, f"{name}_low", f"{name}_high", f"{name}_p"]]
@@ -112,7 +112,7 @@ def _differences(dataset: xr.Dataset) -> Iterator[tuple[object, ...]]:
 
 
 def _table(dataset: xr.Dataset) -> pd.DataFrame:
-    """The rows of the plain table; a cell of no number is ''."""
+    """Return the rows of the table; a cell without a number is ''."""
     parts, forecasts, leads, thresholds = (
         dataset[dim].values.tolist() for dim in ("part", "forecast", "lead_time", "threshold")
     )
@@ -136,13 +136,13 @@ def _table(dataset: xr.Dataset) -> pd.DataFrame:
 
 
 def _as_text(cell: object) -> object:
-    """A cell; text so that no spreadsheet computes it."""
+    """Return a cell; text is changed so that no spreadsheet computes it."""
     return _plain(cell) if isinstance(cell, str) else cell
 
 
 def _plain(text: str) -> str:
-    """A text without line breaks and other signs that do not print, and with an apostrophe
-    before what a spreadsheet would compute.
+    """Return a text without line breaks and other unprintable characters, and with an apostrophe if
+    a spreadsheet would compute it.
     """
     printable = "".join(sign if sign.isprintable() else " " for sign in text)
     return (
@@ -153,7 +153,7 @@ def _plain(text: str) -> str:
 
 
 def _columns(dataset: xr.Dataset) -> dict[str, NDArray[np.object_]]:
-    """The columns of the table, each (part, forecast, lead times + pooled + mean, threshold)."""
+    """Return the columns of the table, (part, forecast, lead times + pooled + mean, threshold)."""
     columns = {
         name: _column(dataset, dataset[name], dataset[name].sum("lead_time"), None)
         for name in COUNTED

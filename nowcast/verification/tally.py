@@ -1,9 +1,9 @@
-"""What all cases of all forecasts counted, hour by hour, as one dataset that adds up: over chunks,
-processes and files.
+"""The counts of all cases of all forecasts, hour by hour, in one dataset that can be added over
+chunks, processes and files.
 
-A block is the UTC hour in which the forecast reference times of its cases lie. It is the smallest
-part that scores can be made of afterwards (a day, an event, an hour of the day), and the memory of
-a tally is that of its blocks, however many cases each has.
+A block is a UTC hour with the forecast reference times of its cases. It is the smallest part that
+scores can be computed for later (a day, an event, an hour of the day). A tally needs memory for its
+blocks only, however many cases each has.
 """
 
 import hashlib
@@ -38,9 +38,7 @@ DIMS = {
     "probability": ("threshold", "members_above", "observed_event"),
     "rank": ("members_below", "members_equal"),
 }
-"""The dimensions of each sum after (forecast, block, lead_time); none for those that are not
-here.
-"""
+"""The dimensions of each sum after (forecast, block, lead_time); sums not listed have no more."""
 _MINUTE = np.timedelta64(1, "m")
 
 NONE: Mapping[str, Probabilities] = MappingProxyType({})
@@ -53,14 +51,13 @@ class Tally:
     Args:
         thresholds: K rates in mm/h, or sums in mm, rising.
         lead_minutes: the lead times.
-        scales: widths of the neighbourhoods of the FSS in pixels, odd; none for no FSS.
-        region: (h, w) bool, the pixels that are scored; None for all. Beyond the smallest rectangle
-        that holds them the grid ends, for
-            the FSS and the spectra too: a box is scored as a grid of its own would be.
+        scales: widths of the neighbourhoods of the FSS in pixels, odd; empty for no FSS.
+        region: (h, w) bool, the pixels to score; None for all. For the FSS and the spectra the grid
+            ends at the smallest rectangle around them, so a box is scored like a grid of its own.
         common: whether a pixel that is missing in any forecast is missing in all.
-        ssim: whether frames lie in [0, 1], so that their SSIM is summed.
-        timed: whether reference times are times; False where they number cases.
-        units: of thresholds and fields, 'mm h-1' of rates or 'mm' of sums.
+        ssim: whether frames are in [0, 1], so that their SSIM is summed.
+        timed: whether reference times are times; False if they number cases.
+        units: of thresholds and fields: 'mm h-1' for rates or 'mm' for sums.
 
     Example:
         >>> tally = Tally([0.5, 2], [5, 10])
@@ -106,22 +103,22 @@ class Tally:
         probabilities: Mapping[str, Probabilities] = NONE,
     ) -> dict[str, Counts]:
         """Count cases: reference times (b,), observed (b, lead, h, w), each forecast (b, lead, m,
-        h, w), mm/h, NaN = missing; the probabilities of those forecasts that have some.
+        h, w), mm/h, NaN = missing; and the probabilities of the forecasts that have them.
 
-        With probabilities a forecast is scored as an ensemble is, by them and not by its members.
-        At a threshold outside of their ladder it has no such score, and `remarks` says so. A case
-        whose probabilities are all missing is in no such score.
-        The same forecasts come with every call. A case or a frame without one scored pixel is no
-        case and no frame of any mean:
-        such cases are counted as `unscored_cases`. → the joint counts of each case, (b, lead, K +
-        1, K + 1), by forecast.
-        Errors: DataError where a case comes twice; as the functions that count.
+        A forecast with probabilities is scored like an ensemble, by its probabilities instead of
+        its members. At a threshold outside their ladder it has no such score, and `remarks` says
+        so. A case whose probabilities are all missing is in no such score.
+
+        Every call must have the same forecasts. Cases and frames without a scored pixel are in no
+        mean; such cases are counted as `unscored_cases`. → the joint counts of each case, (b, lead,
+        K + 1, K + 1), by forecast.
+        Errors: DataError if a case occurs twice; as the functions that count.
         """
         hours, minutes = self._register(times)
         self._note(forecasts, probabilities)
         joint: dict[str, list[Tensor]] = {name: [] for name in forecasts}
         for case, (hour, minute) in enumerate(zip(hours, minutes, strict=True)):
-            one = slice(case, case + 1)  # copies of all cases at once would take much memory
+            one = slice(case, case + 1)  # copying all cases at once would take much memory
             ladders = [each.values[one] for each in probabilities.values()]
             sums = self._case(
                 hour,
@@ -141,7 +138,7 @@ class Tally:
         forecasts: Mapping[str, Tensor],
         probabilities: Mapping[str, Probabilities],
     ) -> dict[str, Tensor]:
-        """Add one case, b = 1, to the block of its hour. → its joint counts by forecast."""
+        """Add one case, b = 1, to the block of its hour; return its joint counts by forecast."""
         probabilities = {
             name: one for name, one in probabilities.items() if not bool(one.values.isnan().all())
         }
@@ -172,7 +169,7 @@ class Tally:
         return joint
 
     def dataset(self) -> xr.Dataset:
-        """All that was counted. Errors: DataError where that is nothing."""
+        """Return everything counted. Errors: DataError if that is nothing."""
         if not self._blocks:
             raise DataError(
                 "there is no case to score; give another period, or other forecast files."
@@ -235,9 +232,9 @@ class Tally:
         return xr.Dataset(stacked, coords, about)
 
     def _register(self, times: NDArray[np.datetime64]) -> tuple[list[np.datetime64], list[int]]:
-        """The hour of each case, and the bit of its minute.
+        """Return the hour of each case, and the bit of its minute.
 
-        Errors: DataError where it was there before.
+        Errors: DataError if a case was counted before.
         """
         exact = times.astype("datetime64[m]")
         hours = exact.astype("datetime64[h]")
@@ -254,7 +251,7 @@ class Tally:
     def _note(
         self, forecasts: Mapping[str, Tensor], probabilities: Mapping[str, Probabilities]
     ) -> None:
-        """Keep how many members each forecast has, and at which thresholds it has no score."""
+        """Store how many members each forecast has, and at which thresholds it has no score."""
         self.has_probabilities = {name: name in probabilities for name in forecasts}
         self.members = {
             name: MEMBERS if name in probabilities else int(forecast.shape[2])
@@ -264,8 +261,8 @@ class Tally:
             inside = within(one, self.thresholds)
             outside = [f"{t:g}" for k, t in enumerate(self.thresholds) if k not in inside]
             remark = (
-                f"{name}: no scores of probabilities at {', '.join(outside)} mm/h, outside of its"
-                f" thresholds, {one.thresholds[0]:g} to {one.thresholds[-1]:g} mm/h"
+                f"{name}: no scores of probabilities at {', '.join(outside)} mm/h, outside its"
+                f" thresholds of {one.thresholds[0]:g} to {one.thresholds[-1]:g} mm/h"
             )
             if outside and remark not in self.remarks:
                 self.remarks.append(remark)
@@ -273,7 +270,7 @@ class Tally:
     def _case_sums(
         self, name: str, forecast: Tensor, observed: Tensor, probabilities: Probabilities | None
     ) -> Sums:
-        """All sums of one forecast, each (b, …)."""
+        """Return all sums of one forecast, each (b, …)."""
         mean = forecast.mean(dim=2)
         sums: dict[str, Tensor] = {
             "joint": joint_histogram(mean, observed, self.thresholds),
@@ -290,7 +287,7 @@ class Tally:
             sums |= _probability_sums(probabilities, observed, self.thresholds)
         elif self.has_probabilities[name]:
             sums |= _no_probability_sums(observed, len(self.thresholds))
-        elif max(self.members.values()) > 1:  # else they say no more than the joint counts
+        elif max(self.members.values()) > 1:  # a single member adds nothing to the joint counts
             sums["probability"] = probability_counts(forecast, observed, self.thresholds)
             sums["rank"] = rank_counts(forecast, observed)
             sums |= crps_sums(forecast, observed)
@@ -299,14 +296,14 @@ class Tally:
         return {key: values.cpu().numpy() for key, values in sums.items()}
 
     def _pixels(self) -> int:
-        """Pixels of a frame that are to be scored."""
+        """Return the number of pixels of a frame that are scored."""
         return self.shape[0] * self.shape[1] if self.region is None else int(self.region.sum())
 
 
 def _probability_sums(
     probabilities: Probabilities, observed: Tensor, thresholds: Sequence[float]
 ) -> dict[str, Tensor]:
-    """The sums of probabilities (b, lead, k, h, w), each (b, …), as those of an ensemble."""
+    """Sum probabilities (b, lead, k, h, w) like an ensemble; each sum is (b, …)."""
     missing = probabilities.values.amax(dim=2).isnan() | observed.isnan()
     return {
         **_no_probability_sums(observed, len(thresholds)),
@@ -317,7 +314,7 @@ def _probability_sums(
 
 
 def _no_probability_sums(observed: Tensor, thresholds: int) -> dict[str, Tensor]:
-    """The same sums without probabilities: 0."""
+    """Return the same sums, all 0, for a case without probabilities."""
     shapes = {"probability": (thresholds, MEMBERS + 1, 2), "rank": (1, 1), "crps_pixels": ()}
     whole = {
         key: torch.zeros(*observed.shape[:2], *shape, dtype=torch.int64)
@@ -331,32 +328,32 @@ def _no_probability_sums(observed: Tensor, thresholds: int) -> dict[str, Tensor]
 def _with_values(
     probabilities: Mapping[str, Probabilities], values: Sequence[Tensor]
 ) -> dict[str, Probabilities]:
-    """The same ladders with other values."""
+    """Return the same ladders with other values."""
     pairs = zip(probabilities.items(), values, strict=True)
     return {name: Probabilities(one.thresholds, field) for (name, one), field in pairs}
 
 
 def _padded(parts: list[list[NDArray[Any]]]) -> list[list[NDArray[Any]]]:
-    """Sums of the shape of the largest: a forecast of fewer members has zeros."""
+    """Pad sums to the shape of the largest: a forecast with fewer members gets zeros."""
     shape = np.max([one.shape for row in parts for one in row], axis=0)
     return [[np.pad(one, [(0, n) for n in shape - one.shape]) for one in row] for row in parts]
 
 
 def _extent(region: Tensor) -> tuple[slice, slice]:
-    """Rows and columns of the smallest rectangle with all pixels of a region (h, w) in it."""
+    """Return rows and columns of the smallest rectangle around all pixels of a region (h, w)."""
     rows, columns = (region.any(axis).nonzero()[:, 0].tolist() for axis in (1, 0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _identity(region: Tensor | None) -> str:
-    """What tells a region from others, of as many pixels too."""
+    """Return what distinguishes a region from others, even with as many pixels."""
     return (
         "all" if region is None else hashlib.sha256(region.cpu().numpy().tobytes()).hexdigest()[:16]
     )
 
 
 def _observed_sums(observed: Tensor, pixels: int) -> Sums:
-    """How wet one case was, how much was covered."""
+    """Return how wet one case was, and how much was covered."""
     return {
         "observed_wet": (observed >= WET_RATE).sum().cpu().numpy(),
         "observed_covered": (~observed.isnan()).sum().cpu().numpy(),

@@ -83,7 +83,7 @@ def test_missing_frames_are_allowed_or_filled_as_by_the_command(
             assert ours.attrs[name] == theirs.attrs[name]
     strict = nowcast.load_forecaster(trained / "best.pt", **settings)
     with pytest.raises(
-        MissingInputError, match="no frame at 2020-01-01T05:55 UTC, and the forecast needs 3"
+        MissingInputError, match="no frame at 2020-01-01T05:55 UTC; the forecast needs 3"
     ):
         strict.forecast(gap, at=AT)
 

@@ -155,7 +155,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["describe", "beside.kernel_size=5"], 78, "model@beside=…"),
         (["describe", "--jsno"], 2, "unrecognized arguments: --jsno"),
         (["evaluate", "baseline=sprog"], 78, "checkpoint: give a trained model to score"),
-        (["evaluate", "forecasts=none/*.nc"], 66, "none/*.nc: no forecast file there"),
+        (["evaluate", "forecasts=none/*.nc"], 66, "none/*.nc: no forecast files found"),
     ],
 )  # fmt: skip
 def test_an_error_is_one_line_that_names_the_cause_and_has_its_exit_code(

@@ -243,7 +243,7 @@ def test_a_dry_case_says_what_stands_in(run: Run, data: list[str], radar_file: P
     assert (
         outcome.code == 0
         and outcome.err.count("\n") == 2
-        and outcome.err.splitlines()[1].endswith("the rain is extrapolated as it is")
+        and outcome.err.splitlines()[1].endswith("the rain is extrapolated unchanged")
     )
     forecast = open_forecast("forecast.nc")
     assert (

@@ -225,7 +225,8 @@ def test_forecasts_without_observations_are_not_scored_and_that_is_said(
     outcome = run("evaluate", *data[:3], "forecasts=forecasts")
     assert outcome.code == 0
     assert (
-        "1 of 2 forecasts were not scored, for they reach beyond the observed frames" in outcome.err
+        "1 of 2 forecasts were not scored, because they extend beyond the observed frames"
+        in outcome.err
     )
     assert scores("scores").attrs["cases"] == 1
 

@@ -362,7 +362,7 @@ FORECASTS, COUNTS = "forecasts are what they are", "counts are what they are"
         (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file there"),
         (
             ("forecasts=none.nc", "thresholds=[1]", "region=[1,2,3,4]", "common_pixels=false"),
-            "none.nc: no forecast file there",
+            "none.nc: no forecast files found",
         ),
     ],
 )
@@ -547,8 +547,8 @@ def test_forecast_files_in_another_order_are_turned_and_without_a_place_it_is_sa
     data = [word for word in data if not word.startswith(("device", "precision"))]
     for name, said in (
         ("right", ""),
-        ("turned", "rows and columns in the other order"),
-        ("nowhere", "do not both say where"),
+        ("turned", "rows and columns in the opposite order"),
+        ("nowhere", "do not both give the place"),
     ):
         words = [
             "evaluate",
@@ -640,7 +640,8 @@ def test_a_chain_of_methods_is_scored_as_what_it_is(run: Run, data: list[str]) -
     outcome = run(*words, "forecasts=forecasts", "output=all")
     assert outcome.code == 0, outcome.err
     assert (
-        "3 forecasts, scored together as chain: 2 by persistence, 1 by extrapolation" in outcome.err
+        "3 forecasts by mixed methods, scored together as chain: 2 by persistence, 1 by extrapolation"
+        in outcome.err
     )
     for method in ("persistence", "extrapolation"):
         outcome = run(*words, f"forecasts='forecasts/{method}*.nc'", f"output={method}")

@@ -80,8 +80,8 @@ def test_models_and_files_are_scored_on_what_all_have(
     xr.testing.assert_allclose(same, counts.sel(forecast="persistence").drop_vars("forecast"))
     remarks, page = opened("all/scores.nc").attrs["remarks"], Path("all/report.html").read_text()
     for remark in (
-        "theirs: 1 of 5 forecasts were not scored, for they reach beyond the observed frames",
-        "the lead times that all forecasts have were scored, 5 to 10 min (2); they have: ours 5 to"
+        "theirs: 1 of 5 forecasts were not scored, because they extend beyond the observed frames",
+        "only the lead times that all forecasts have were scored, 5 to 10 min (2); available: ours 5 to"
         " 20 min (4), short 5 to 10 min (2), theirs 5 to 10 min (2)",
         "theirs: rates were made from rain [kg m-2 s-1]",
     ):

@@ -210,7 +210,7 @@ def test_a_graph_that_is_not_what_the_file_says_is_refused(
         about["config"]["model"]["frame"] = change["frame"]
     else:
         about |= change
-    with pytest.raises(DataError, match="its graph is not what it says of it"):
+    with pytest.raises(DataError, match="its graph does not match its metadata"):
         open_exported(seal(graph, about), "other.onnx")
 
 

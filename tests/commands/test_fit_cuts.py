@@ -62,7 +62,7 @@ def test_both_are_scored_and_it_is_said_on_which_days_cuts_were_fitted(
     for name in names:
         assert days[name].tolist() == [f"{DAYS}, 8 cases"] if "(cuts)" in name else [None]
     assert f"fitting cuts of persistence, lagrangian_probability on {DAYS}" in outcome.err
-    assert f"by cuts fitted on {DAYS}" in outcome.out
+    assert f"with cuts fitted on {DAYS}" in outcome.out
     rows = [line.split()[:3] for line in outcome.out.splitlines()]
     assert rows.index(["bias", "≥", "0.5"]) - rows.index(["CSI", "≥", "2"]) == 2
     report = Path("scores/report.html").read_text()

@@ -69,7 +69,7 @@ def test_what_it_was_not_made_for_is_said_in_the_file_and_the_log(run: Run, tmp_
     with xr.open_dataset(tmp_path / "fine.nc") as opened:
         opened.assign_coords(x=opened["x"] * 8, y=opened["y"] * 8).to_netcdf(tmp_path / "rain.nc")
     ran = run("predict", "data.path=rain.nc", "output=f.nc", *HERE)
-    words = "pixels of 8 km, and the model was made for 0.5 to 5 km"
+    words = "pixels of 8 km, but the model was made for 0.5 to 5 km"
     assert ran.code == 0 and words in ran.err
     with xr.open_dataset(tmp_path / "f.nc") as made:
         assert words in made.attrs["remarks"]

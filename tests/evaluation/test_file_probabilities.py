@@ -67,7 +67,7 @@ def test_files_with_probabilities_are_scored_by_them_next_to_plain_baselines(
 ) -> None:
     words = ["thresholds=[0.7,2,5]", "baseline=persistence"]
     outcome = run("evaluate", *data, *words, "forecasts=forecasts")
-    remark = "mine: no scores of probabilities at 5 mm/h, outside of its thresholds, 0.1 to 2 mm/h"
+    remark = "mine: no scores of probabilities at 5 mm/h, outside its thresholds of 0.1 to 2 mm/h"
     assert outcome.code == 0 and outcome.err.count(remark) == 1
     assert "CRPS" in outcome.out
     whole = scores()

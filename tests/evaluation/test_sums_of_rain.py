@@ -83,7 +83,9 @@ def test_two_periods_added_are_scored_as_one(run: Run, data: list[str]) -> None:
     plain = [word for word in words if word not in SUMS]
     assert run(*plain, HALVES[1], "output=b").code == 0
     outcome = run("evaluate", "counts='[ab]/counts.nc'", "output=sum")
-    assert outcome.code == 65 and "b/counts.nc: counted otherwise than a/counts.nc" in outcome.err
+    assert (
+        outcome.code == 65 and "b/counts.nc: counted in another way than a/counts.nc" in outcome.err
+    )
 
 
 @undrawn
@@ -122,7 +124,11 @@ def test_files_are_scored_as_the_method_that_made_them_and_members_as_an_ensembl
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["accumulations=[12]"], 78, "accumulations: 12 minutes are no multiple of the time step"),
+        (
+            ["accumulations=[12]"],
+            78,
+            "accumulations: 12 minutes are not a multiple of the time step",
+        ),
         (["accumulations=[25]"], 78, "which ends after 20 minutes; give 20 or less, or forecast"),
         (["accumulations=[20,10]"], 78, "accumulations: give minutes from 1 to 1440, each above"),
         (["accumulation_thresholds=[3]"], 78, "accumulation_thresholds: is for sums; give their"),

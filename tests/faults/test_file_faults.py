@@ -291,7 +291,7 @@ FAULTS = [
     ),
     Fault("size not divisible", "23×27 pixels, not a multiple of the patch", 0, "",
     written(values=lambda frame: frame[:23, :27]), made=of_other_size),
-    Fault("duplicate times equal", "the newest frame in two files", 0, "came twice",
+    Fault("duplicate times equal", "the newest frame in two files", 0, "exists twice",
     same_time_again(lambda frame: frame), FOLDER, equal), Fault("duplicate times differing",
     "two newest frames", 65, "two different frames for", same_time_again(lambda frame: frame + 1),
     FOLDER), Fault("unsorted", "names in another order than times", 0, "", unsorted, FOLDER, equal),

@@ -274,7 +274,7 @@ def test_a_dead_loader_worker_ends_training(base: Path, tmp_path: Path, tell: Te
 @pytest.mark.parametrize(
     ("minutes", "more", "code", "sees"),
     [
-        (60, (), 75, "all frames lie in the future"),
+        (60, (), 75, "all frames are in the future"),
         pytest.param(
             -60, ("max_age=15",), 75, "older than max_age=15 minutes", marks=pytest.mark.faults
         ),

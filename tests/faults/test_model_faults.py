@@ -100,7 +100,7 @@ FAULTS = [
     Fault("NaN forecast", "all weights are NaN", 70, "the model's forecast is not finite",
     changed(without_numbers)), Fault(
         "implausible forecast", "rain everywhere, after frames without", 70,
-        "is wet on 100.0% of its pixels at lead time 1 and the newest frame on 0.0%, more than max_wet_ratio=30 times as much, so it is not published",
+        "is wet on 100.0% of its pixels at lead time 1, the newest frame on 0.0%: more than max_wet_ratio=30 times as much, so it is not published",
         flooded, words=(*PREDICT, "max_wet_ratio=30"),
     ),
     Fault("hostile pickle", "in the way that torch saves", 65,

@@ -71,7 +71,7 @@ def test_it_forecasts_2_hours_at_most(minutes: float, most: int) -> None:
 
 
 def test_a_time_step_of_more_than_2_hours_is_refused() -> None:
-    with pytest.raises(DataError, match="a frame every 180 minutes, and a model for any grid"):
+    with pytest.raises(DataError, match="a frame every 180 minutes, but a model for any grid"):
         refuse_too_far(1, 180)
 
 
@@ -118,7 +118,7 @@ def test_a_calibration_is_interpolated_to_other_lead_times() -> None:
 def test_it_says_what_it_was_not_made_for() -> None:
     assert beyond_experience(1.0, 5.0) == beyond_experience(0.5, 15.0) == ""
     assert "pixels of 0.25 km" in beyond_experience(0.25, 5.0)
-    assert beyond_experience(1.0, 1.0).startswith("a time step of 1 minute, and the model")
+    assert beyond_experience(1.0, 1.0).startswith("a time step of 1 minute, but the model")
     both = beyond_experience(8.0, 60.0)
-    assert beyond_experience(None, 5.0).endswith("how large a pixel is; taken for 1 km")
+    assert beyond_experience(None, 5.0).endswith("give the pixel size; 1 km is assumed")
     assert "pixels of 8 km" in both and "a time step of 60 minutes" in both

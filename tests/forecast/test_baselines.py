@@ -350,8 +350,8 @@ def test_a_failure_of_pysteps_is_not_called_a_lack_of_rain(
     made, moved = one(rain()), moved_by_pysteps(rain())
     torch.testing.assert_close(made, moved.expand_as(made), rtol=0, atol=0, equal_nan=True)
     reason = (
-        "pysteps made nothing of such rain (ValueError: unknown method): the rain is extrapolated"
-        " as it is"
+        "pysteps cannot forecast this rain (ValueError: unknown method): the rain is extrapolated"
+        " unchanged"
     )
     assert one.remarks == {reason: len(made)}
 
@@ -364,7 +364,7 @@ def test_a_case_with_a_missing_frame_is_missing_and_others_are_not(name: str) ->
     made = one(past)
     assert made[0].isnan().all() and made[1].isfinite().float().mean() > 0.5
     assert one.remarks == {
-        "a frame of the past holds no measured pixel, so no motion is known, and all of the forecast is missing": (
+        "a frame of the past has no measured pixel, so its motion is unknown and the whole forecast is missing": (
             1
         )
     }
@@ -385,7 +385,7 @@ def test_extrapolation_needs_two_frames_to_know_a_motion() -> None:
     made = one(past)
     assert made[0].isnan().all() and made[1].isfinite().float().mean() > 0.5
     assert one.remarks == {
-        "fewer than two frames of the past hold a measured pixel, so no motion is known, and all of it is missing": (
+        "fewer than two frames of the past have a measured pixel, so the motion is unknown and the whole forecast is missing": (
             1
         )
     }
@@ -473,11 +473,11 @@ def test_a_failure_of_pysteps_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "extrapolation",
             {"input_steps": 1},
-            "input_steps: extrapolation needs 2 frames at least, not 1",
+            "input_steps: extrapolation needs at least 2 frames, not 1",
         ),
-        ("sprog", {"input_steps": 2}, "input_steps: sprog needs 3 frames at least, not 2"),
-        ("linda", {"input_steps": 2}, "input_steps: linda needs 3 frames at least, not 2"),
-        ("anvil", {"input_steps": 3}, "input_steps: anvil needs 4 frames at least, not 3"),
+        ("sprog", {"input_steps": 2}, "input_steps: sprog needs at least 3 frames, not 2"),
+        ("linda", {"input_steps": 2}, "input_steps: linda needs at least 3 frames, not 2"),
+        ("anvil", {"input_steps": 3}, "input_steps: anvil needs at least 4 frames, not 3"),
         ("steps", {"timestep_minutes": None}, "steps needs frames with times"),
         ("steps_mean", {"timestep_minutes": None}, "steps_mean needs frames with times"),
     ],

@@ -166,7 +166,7 @@ def test_what_are_no_sums_is_refused(
 @pytest.mark.parametrize(
     ("minutes", "leads", "remedy"),
     [
-        (12, (5, 10, 15), "12 minutes are no multiple of the time step, 5 minutes; give 10 or 15"),
+        (12, (5, 10, 15), "12 minutes are not a multiple of the time step, 5 min; give 10 or 15"),
         (2, (5, 10, 15), "give 5"),
         (20, (5, 10, 15), "longer than the forecast, which ends after 15 minutes; give 15 or less"),
         (30, (30, 90), "needs a frame every 30 minutes"),

@@ -70,8 +70,8 @@ def rewritten(path: Path, **about: Any) -> Path:
     [
         ({"dims": ("realization", "time", "y", "x")}, "'member_rate' has the dimensions"),
         ({"units": "mm"}, "'member_rate' is not in 'mm h-1'"),
-        ({"value": np.inf}, "'member_rate' holds values that are no rates"),
-        ({"value": -1.0}, "'member_rate' holds values that are no rates"),
+        ({"value": np.inf}, "'member_rate' holds values that are not rates"),
+        ({"value": -1.0}, "'member_rate' holds values that are not rates"),
     ],
 )
 def test_what_is_no_member_is_refused(about: dict[str, Any], reason: str, path: Path) -> None:
@@ -82,5 +82,5 @@ def test_what_is_no_member_is_refused(about: dict[str, Any], reason: str, path: 
 def test_a_dataset_with_members_that_are_no_rates_is_refused() -> None:
     wrong = forecast()
     wrong["member_rate"][0, 0, 0, 10] = np.inf
-    with pytest.raises(DataError, match="this dataset is no forecast: 'member_rate'"):
+    with pytest.raises(DataError, match="this dataset is not a forecast: 'member_rate'"):
         check_forecast(wrong)

@@ -566,7 +566,7 @@ def test_forecast_files_are_found_by_file_folder_or_glob(tmp_path: Path) -> None
     assert find_forecasts(f"{tmp_path}/[c].nc") == everything[:1]
     assert find_forecasts(f"{tmp_path}/latest.nc") == [tmp_path / "latest.nc"]
     for nothing in ("folder.nc", "none.nc", "*.grib"):
-        with pytest.raises(MissingInputError, match="no forecast file there"):
+        with pytest.raises(MissingInputError, match="no forecast files found"):
             find_forecasts(str(tmp_path / nothing))
 
 

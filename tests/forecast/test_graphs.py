@@ -71,7 +71,7 @@ NEVER_ENDING = [
     ([helper.make_node("SequenceMap", ["past"], ["rates"], body=BRANCH)], "SequenceMap"),
     ([helper.make_node("RandomNormalLike", ["past"], ["rates"])], "RandomNormalLike"),
     ([helper.make_node("Identity", ["past"], ["rates"], domain="mine")], "mine.Identity"),
-    ([helper.make_node("Identity", ["past"], ["rates"], extra=BRANCH)], "more than numbers"),
+    ([helper.make_node("Identity", ["past"], ["rates"], extra=BRANCH)], "attributes other than numbers"),
 ]  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_a_size_that_is_known_only_as_it_runs_is_refused_though_the_file_names_o
         helper.make_node("ConstantOfShape", ["shape"], ["huge"]),
         helper.make_node("Identity", ["huge"], ["rates"]),
     ]
-    with pytest.raises(GraphError, match="known only as it runs"):
+    with pytest.raises(GraphError, match="known only at run time"):
         peak_memory(model(nodes, [], [value("huge", [4, 5]), value("shape", [2], INT64)]))
 
 

@@ -104,7 +104,7 @@ def test_a_case_without_two_frames_is_missing_and_others_are_not() -> None:
     rates = one(past)
     assert rates[0].isnan().all() and rates[1].isfinite().float().mean() > 0.8
     ((remark, cases),) = one.remarks.items()
-    assert "no motion is known" in remark and cases == 1
+    assert "motion is unknown" in remark and cases == 1
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (9, 40)])

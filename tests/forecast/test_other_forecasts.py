@@ -194,5 +194,5 @@ def test_what_pysteps_exports_is_read(
 
 def test_a_forecast_of_another_program_is_never_written_over(tmp_path: Path) -> None:
     cf_file().to_netcdf(tmp_path / "a.nc", engine="netcdf4")
-    with pytest.raises(CannotCreateError, match="is there already and no forecast"):
+    with pytest.raises(CannotCreateError, match="already exists and is not a forecast"):
         published(tmp_path / "a.nc", START, {})

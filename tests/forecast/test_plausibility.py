@@ -79,9 +79,7 @@ def test_no_number_is_allowed_only_where_nothing_is_known() -> None:
     rates[:, 0] = np.nan
     assert refusal(rates, frame(30), known=known) == ""
     rates[1, 5, 5:7] = np.nan
-    assert "is no number at 2 pixels that its input covers" in refusal(
-        rates, frame(30), known=known
-    )
+    assert "is missing at 2 pixels that its input covers" in refusal(rates, frame(30), known=known)
     assert refusal(rates, frame(30)) == ""
 
 
@@ -90,13 +88,13 @@ def test_what_knows_nothing_at_first_is_no_forecast() -> None:
     rates[1] = np.nan
     assert refusal(rates, frame(30)) == ""
     rates[0] = np.nan
-    assert "knows nothing" in refusal(rates, frame(30))
+    assert "missing everywhere" in refusal(rates, frame(30))
 
 
 def test_rain_does_not_come_from_nowhere() -> None:
     """By hand: (0.19 + 0.02) / (0 + 0.02) = 10.5."""
     says = (
-        "is wet on 19.0% of its pixels at lead time 2 and the newest frame on 0.0%, more than"
+        "is wet on 19.0% of its pixels at lead time 2, the newest frame on 0.0%: more than"
         " max_wet_ratio=10 times as much"
     )
     assert says in refusal(frames(10, 19, 19), frame(0))
@@ -108,8 +106,8 @@ def test_rain_does_not_come_from_nowhere() -> None:
 def test_rain_does_not_vanish_at_once() -> None:
     """By hand: (0 + 0.02) / (0.19 + 0.02) = 1 / 10.5."""
     says = (
-        "is wet on 0.0% of its pixels at lead time 1 and the newest frame on 19.0%, less than one"
-        " part in max_wet_ratio=10"
+        "is wet on 0.0% of its pixels at lead time 1, the newest frame on 19.0%: less than"
+        " 1/max_wet_ratio of it, max_wet_ratio=10"
     )
     assert says in refusal(frames(0, 10), frame(19))
     assert refusal(frames(0, 10), frame(19), ratio=10.6) == ""

@@ -260,7 +260,7 @@ def test_tiles_are_said_in_one_line() -> None:
 def test_too_little_memory_for_any_tile_is_an_error_in_words() -> None:
     forecaster = forecaster_of(encoder_forecaster(2, 3, 3, 4), 2, 2)
     with pytest.raises(
-        DeviceError, match=r"700×900 pixels need .* GB .*smallest tiles.*max_memory_gb"
+        DeviceError, match=r"700×900 pixels need .* GB .*smallest useful tiles.*max_memory_gb"
     ):
         choose_tiling(forecaster, (1, 2, 1, 700, 900), 100_000)
 

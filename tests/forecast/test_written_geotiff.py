@@ -141,7 +141,7 @@ def test_pixels_that_no_geotiff_can_place_are_refused(kind: str, tmp_path: Path)
 
 def test_a_file_of_another_program_is_not_written_over(tmp_path: Path) -> None:
     geotiff_path(tmp_path / "a.nc").write_bytes(b"II*\0")
-    with pytest.raises(CannotCreateError, match=r"a\.tif: is there already and no forecast"):
+    with pytest.raises(CannotCreateError, match=r"a\.tif: already exists and is not a forecast"):
         write_geotiffs(forecast_of(grid_of()), tmp_path / "a.nc")
     assert (tmp_path / "a.tif").read_bytes() == b"II*\0"
 

@@ -153,7 +153,7 @@ def test_forecasts_among_the_radar_files_are_refused_before_there_is_one(
     assert outcome.code == 78
     assert (
         "output: radar/" in outcome.err
-        and "would be read as a radar file, by data.path=radar" in outcome.err
+        and "would be read as a radar file, because it matches data.path=radar" in outcome.err
     )
     assert files() == before
 
@@ -208,8 +208,7 @@ def test_a_forecast_whose_input_changed_afterwards_is_told_and_made_again(
     outcome = run("predict", *words)
     assert (
         outcome.code == 0
-        and "made again, because frames changed after it was made: 2020-01-01T06:25 UTC"
-        in outcome.err
+        and "made again, because frames changed since: 2020-01-01T06:25 UTC" in outcome.err
     )
     assert not np.array_equal(
         open_forecast(made)["precipitation_rate"].values, before, equal_nan=True
@@ -230,7 +229,7 @@ def test_a_frame_that_came_late_takes_the_place_of_the_one_made_for_it(
     )
     assert "already there" in run("predict", *words).err
     shutil.copyfile("0620.nc", "radar/0620.nc")
-    assert "frames changed after it was made: 2020-01-01T06:20 UTC" in run("predict", *words).err
+    assert "frames changed since: 2020-01-01T06:20 UTC" in run("predict", *words).err
     assert open_forecast("out/0625.nc").attrs["filled_input_times"] == "[]"
     assert "already there" in run("predict", *words).err
 

@@ -170,7 +170,7 @@ def test_frames_later_than_now_are_left_out(write: Callable[..., Path], folder: 
     ]
     with pytest.raises(
         TryLaterError,
-        match="all frames lie in the future, the first at 2020-01-01T00:00 UTC.*check the clock",
+        match="all frames are in the future, the first at 2020-01-01T00:00 UTC.*check the clock",
     ):
         source.newest(at(-1))
 
@@ -205,7 +205,7 @@ def test_a_single_frame_is_enough_where_one_is_needed(write: Callable[..., Path]
     with pytest.raises(MissingInputError, match="no frame at 2019-12-31T23:50"):
         source.scene(at(0), THREE)
     with pytest.raises(
-        DataError, match="holds a single frame, and the spacing of one is not known"
+        DataError, match="holds a single frame, so the spacing of frames is unknown"
     ):
         source.scene(at(0), Need(1, 0, None))
 
@@ -343,9 +343,7 @@ def test_a_bad_file_is_named_or_left_out(
     assert remark.startswith(f"{folder}/10.nc: ") and "left out (" in remark and reason in remark
     with pytest.raises(
         MissingInputError,
-        match=(
-            "no frame at 2020-01-01T00:10 UTC.* or missing_frames=1. Of note is .*10.nc: .*left out"
-        ),
+        match=("no frame at 2020-01-01T00:10 UTC.* or missing_frames=1. Note: .*10.nc: .*left out"),
     ):
         source.scene(at(20), THREE)
 
@@ -405,7 +403,7 @@ def test_a_time_that_comes_twice_is_used_where_both_are_the_same(
     source = source_of(folder)
     assert values_of(source.scene(at(20), THREE)) == [10, 15, 20]
     assert source.take_remarks() == [
-        f"{folder}/15.nc and {again}: the same frame of 2020-01-01T00:15 UTC came twice"
+        f"{folder}/15.nc and {again}: the same frame of 2020-01-01T00:15 UTC exists twice"
     ]
     write("again.nc", [15], [16.0])
     with pytest.raises(
@@ -424,9 +422,7 @@ def test_where_no_file_can_be_used_it_says_why(folder: Path) -> None:
         spoil(path, "empty")
     with pytest.raises(
         MissingInputError,
-        match=(
-            "none of its 5 files can be used, the first so: .*00.nc: left out .this file is empty"
-        ),
+        match=("none of its 5 files can be used; the first: .*00.nc: left out .this file is empty"),
     ):
         source_of(folder, on_bad_file="skip").newest(None)
 
@@ -637,8 +633,8 @@ def test_a_gap_of_bad_frames_is_filled_too(write: Callable[..., Path], folder: P
     np.testing.assert_allclose(values_of(past), [10, 15, 20], rtol=1e-6)
     assert (
         source.take_remarks()[-1]
-        == "no frame at 2020-01-01T00:10, 2020-01-01T00:15 UTC: filled by interpolation of the"
-        " frames around"
+        == "no frame at 2020-01-01T00:10, 2020-01-01T00:15 UTC: filled by interpolation from the"
+        " surrounding frames"
     )
 
 
@@ -673,7 +669,7 @@ FILES = "Give the missing files, or another 'at'"
 @pytest.mark.parametrize(
     ("there", "steps", "settings", "says"),
     [
-        ((0, 5, 15, 20), 3, {}, f"no frame at 2020-01-01T00:10 UTC, and the forecast needs 3 frames up to 2020-01-01T00:20. {FILES}, or set max_gap=10, {FALLBACK} or missing_frames=1."),
+        ((0, 5, 15, 20), 3, {}, f"no frame at 2020-01-01T00:10 UTC; the forecast needs 3 frames up to 2020-01-01T00:20. {FILES}, or set max_gap=10, {FALLBACK} or missing_frames=1."),
         ((0, 5, 20), 3, {}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=2."),
         ((0, 5, 20), 3, {"missing_frames": 1}, f"{FILES}, or set max_gap=15, {FALLBACK} or missing_frames=2."),
         ((0, 10, 20), 4, {"max_gap": 5.0}, f"{FILES}, or set max_gap=10, {FALLBACK} or missing_frames=2."),
@@ -682,7 +678,7 @@ FILES = "Give the missing files, or another 'at'"
         ((-10, 20), 3, {}, f"{FILES}, or set max_gap=30, {FALLBACK} or missing_frames=2."),
         # too long a gap to be advised to fill it
         ((-15, 20), 3, {}, f"{FILES}, or set {FALLBACK} or missing_frames=2."),
-        ((10, 15, 20), 5, {}, f"no frame at 2020-01-01T00:00, 2020-01-01T00:05 UTC, and the forecast needs 5 frames up to 2020-01-01T00:20; the data hold 2020-01-01T00:10 to 2020-01-01T00:20. {FILES}, or set {FALLBACK} or missing_frames=2."),
+        ((10, 15, 20), 5, {}, f"no frame at 2020-01-01T00:00, 2020-01-01T00:05 UTC; the forecast needs 5 frames up to 2020-01-01T00:20; the data hold 2020-01-01T00:10 to 2020-01-01T00:20. {FILES}, or set {FALLBACK} or missing_frames=2."),
         ((5, 10, 20), 2, {"checkpoint": None, "baseline": "extrapolation"}, f"{FILES}, or set max_gap=10."),
         ((10, 20), 4, {"checkpoint": None, "baseline": "extrapolation"}, f"{FILES}."),
         ((10, 15, 25), 3, {"missing_frames": 2}, "no frame at 2020-01-01T00:20 UTC. Wait for its file, or give another 'at'."),
@@ -844,7 +840,7 @@ def test_a_scale_by_which_rain_does_not_fit_is_bad_and_a_new_one_by_which_it_doe
     scaled(write, 20, 0.05, right=0.05)
     assert source.newest(None) == at(20)
     assert source.take_remarks() == [
-        f"{folder}/20.nc: is packed otherwise than most files before it, and taken as it says"
+        f"{folder}/20.nc: has another packing (scale and offset) than most files before it; it is used"
     ]
 
 

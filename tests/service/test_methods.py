@@ -61,6 +61,6 @@ def test_a_fallback_says_that_the_time_step_is_that_of_the_model() -> None:
     source = GridFrames(grid, config)
     _, forecast, made_with = methods._by_baseline("persistence", source, grid["time"].values[-1])
     assert made_with["remarks"] == (
-        "the spacing of the frames is unknown; 5 minutes, that of the model, was taken"
+        "the spacing of the frames is unknown; 5 minutes, that of the model, is assumed"
     )
     assert len(forecast.rates) == 12  # an hour

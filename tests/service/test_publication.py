@@ -158,7 +158,7 @@ def test_what_is_damaged_is_not_done_and_that_is_said(
         assert not published(path, NOON, {})
     [said] = caplog.messages
     assert said.startswith("out/a.nc: not a whole NetCDF file") and said.endswith(
-        "It is made anew."
+        "It is made again."
     )
 
 
@@ -221,13 +221,13 @@ def test_what_is_not_ours_is_not_taken_for_a_latest(kind: str) -> None:
     latest.parent.mkdir()
     latest.write_text("a letter")
     with pytest.raises(
-        CannotCreateError, match=r"out/latest\.nc: is there already and no forecast; remove it"
+        CannotCreateError, match=r"out/latest\.nc: already exists and is not a forecast; remove it"
     ):
         cycle(config, NOON)
     assert latest.read_text() == "a letter" and files() == ["20240602T1200Z.nc", "latest.nc"]
     latest.unlink()
     latest.mkdir()
-    with pytest.raises(CannotCreateError, match="is there already and no forecast"):
+    with pytest.raises(CannotCreateError, match="already exists and is not a forecast"):
         cycle(config, NOON)
 
 
@@ -244,7 +244,7 @@ def test_what_is_no_forecast_is_not_written_over() -> None:
     path = forecast_path(FLAT, NOON)
     path.parent.mkdir()
     path.write_text("a letter")
-    with pytest.raises(CannotCreateError, match="is there already and no forecast"):
+    with pytest.raises(CannotCreateError, match="already exists and is not a forecast"):
         published(path, NOON, {})
     assert path.read_text() == "a letter"
 

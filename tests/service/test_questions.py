@@ -208,7 +208,7 @@ def test_a_rate_that_the_model_gives_no_probability_of_is_refused_before_the_for
     model = ["lead_steps=2", *words[3:], RULES[0].replace("rate: 5", "rate: 60")]
     outcome = run("predict", *model)
     assert outcome.code == 78 and not Path("out/1225.nc").exists()
-    assert "warnings.rules.flood.rate: the model gives probabilities of 0.1 to 50" in outcome.err
+    assert "warnings.rules.flood.rate: the model gives probabilities for 0.1 to 50" in outcome.err
 
 
 def test_a_rate_that_a_baseline_gives_no_probability_of_is_remarked(

@@ -461,7 +461,7 @@ def test_counters_outlive_the_process_whatever_labels_stand_beside_them(
         with open_journal(config(metrics=str(path))) as journal:
             journal.write(made(checkpoint="0123456789abcdef" * 4))
     assert samples(path)['nowcast_cycles_total{outcome="forecast"}'] == 3.0
-    assert "cannot be understood" not in caplog.text
+    assert "cannot be parsed" not in caplog.text
 
 
 def test_status_and_metrics_show_one_chain_but_a_back_fill_is_no_newest_forecast(
@@ -514,7 +514,7 @@ def test_a_damaged_status_or_metrics_file_is_begun_anew(
         path.write_bytes(damaged)
     with open_journal(config(status=str(status), metrics=str(metrics))) as journal:
         journal.write(made())
-    assert f"{status}: cannot be understood" in capsys.readouterr().err
+    assert f"{status}: cannot be parsed" in capsys.readouterr().err
     assert json.loads(status.read_text())["counters"]["forecasts"] == 1
     assert samples(metrics)['nowcast_cycles_total{outcome="forecast"}'] == 1
 

@@ -57,7 +57,9 @@ def test_groups_of_a_file_come_back_and_add_up(tmp_path: Path) -> None:
         xr.testing.assert_allclose(merged[key], whole)
         assert (merged[key]["joint"].values == whole["joint"].values).all()
         assert merged[key]["threshold"].attrs["units"] == units
-    with pytest.raises(DataError, match=r"^b: counted otherwise than a \(accumulations differ\)"):
+    with pytest.raises(
+        DataError, match=r"^b: counted in another way than a \(accumulations differ\)"
+    ):
         merge_all_counts([read[0], {"": read[1][""]}], list(parts))
 
 

@@ -197,7 +197,7 @@ def test_ensembles_that_cannot_be_compared_are_refused() -> None:
     observed = torch.ones(1, 2, 4, 4)
     for members, message in [
         (observed, "give them as"),
-        (torch.ones(1, 2, 0, 4, 4), "one at least"),
+        (torch.ones(1, 2, 0, 4, 4), "at least one"),
         (torch.ones(1, 2, 3, 4, 5), "cannot be compared"),
         (torch.ones(1, 2, 3, 4, 4, dtype=torch.int32), "floating point"),
     ]:

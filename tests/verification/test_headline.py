@@ -59,7 +59,7 @@ def test_the_headline_has_the_means_with_their_intervals_and_stars_what_is_more_
             cells += [f"{mean:.3f}{mark}", f"{low:.3f}–{high:.3f}"]
         assert row(text, label) == cells
     assert row(text, "MSE, mm²/h²") == ["0.050*", "0.050–0.050", "0.100", "0.100–0.100"]
-    assert "* better than every other forecast by more than chance" in caption_of(dataset)
+    assert "* significantly better than every other forecast" in caption_of(dataset)
 
 
 def test_the_caption_says_what_the_numbers_are() -> None:
@@ -67,10 +67,7 @@ def test_the_caption_says_what_the_numbers_are() -> None:
     assert (
         "Mean over 2 lead times of the score at each, from counts added over 12 cases." in caption
     )
-    assert (
-        "With each its 95% interval, studentised, from drawing the 12 days with replacement."
-        in caption
-    )
+    assert "Each with its 95% interval: studentised bootstrap over the 12 days." in caption
     assert "rough" not in caption and "†" not in caption
 
 
@@ -85,18 +82,18 @@ def test_the_frequency_bias_stands_below_the_csi_only_where_cuts_were_fitted() -
     assert list(dict.fromkeys(labels[1])) == ["CSI", "bias", "HSS"]
     mean = plain["frequency_bias_mean"].sel(part="all", threshold=1.0, forecast="model").item()
     assert row(headline_text(cut), "bias ≥ 1")[0].rstrip("*") == f"{mean:.3f}"
-    assert "(cuts): by cuts fitted on 2018-05-09, 96 cases." in caption_of(cut)
+    assert "(cuts): with cuts fitted on 2018-05-09, 96 cases." in caption_of(cut)
     assert "cuts" not in caption_of(plain)
 
 
 def test_few_days_are_called_rough_and_one_has_no_interval() -> None:
-    assert "It is rough for fewer than 10 days, as a single day moves it much." in caption_of(
+    assert "It is rough with fewer than 10 days: a single day moves it a lot." in caption_of(
         two_forecasts(days=9)
     )
     few = caption_of(two_forecasts(days=5))
     assert (
-        "No forecast is called better: 5 days favour one of two equal ones by chance once in 16"
-        " times."
+        "No difference is called significant: with 5 days, one of two equal forecasts is better"
+        " in all of them by chance once in 16 times."
         in few
         and "*" not in few
     )
@@ -106,7 +103,7 @@ def test_few_days_are_called_rough_and_one_has_no_interval() -> None:
     assert "counts added over 1 case. No intervals: all cases lie in one day." in caption_of(alone)
     assert "*" not in caption_of(alone) and "rough" not in caption_of(alone)
     assert row(headline_text(alone), "CSI ≥ 1") == ["0.636", "0.455"]
-    assert "No intervals were asked for." in caption_of(two_forecasts(resamples=0))
+    assert "No intervals were requested." in caption_of(two_forecasts(resamples=0))
 
 
 def test_a_score_without_an_interval_stands_below_those_that_have_one() -> None:
@@ -119,7 +116,7 @@ def test_a_score_without_an_interval_stands_below_those_that_have_one() -> None:
     line = next(line for line in headline_text(dataset).splitlines() if "CSI ≥ 1" in line)
     assert row(headline_text(dataset), "CSI ≥ 1")[:2] == ["0.600", "0.429"]
     assert line.index("0.600") + len("0.600 0.000–0.000") + 3 == line.index("0.429")
-    assert "No interval where a score rests on too few days." in caption_of(dataset)
+    assert "No interval if a score depends on too few days." in caption_of(dataset)
 
 
 def test_nothing_is_starred_where_the_difference_may_be_chance() -> None:

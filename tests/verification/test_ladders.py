@@ -177,7 +177,7 @@ def test_a_threshold_outside_of_the_ladder_has_no_score_and_is_noted_once() -> N
     tally.add(TIMES[2:3], observed[2:3], {n: f[2:3] for n, f in forecasts.items()},
               {"model": Probabilities(LADDER, given["model"].values[2:3])})  # fmt: skip
     assert tally.remarks == [
-        "model: no scores of probabilities at 20 mm/h, outside of its thresholds, 0.5 to 4 mm/h"
+        "model: no scores of probabilities at 20 mm/h, outside its thresholds of 0.5 to 4 mm/h"
     ]
 
 

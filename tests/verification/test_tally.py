@@ -196,7 +196,7 @@ def test_a_case_is_never_counted_twice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="two forecasts from 2020-01-01T23:00"):
         tallied([slice(0, 3), slice(2, 4)], observed, forecasts)
     parts = [tallied([chunk], observed, forecasts) for chunk in (slice(0, 3), slice(2, 4))]
-    with pytest.raises(DataError, match="b: cases of 2020-01-01T23 h UTC stand in another"):
+    with pytest.raises(DataError, match="b: cases of 2020-01-01T23 h UTC are also in another"):
         merge_counts(parts, ["a", "b"])
 
 
@@ -205,14 +205,14 @@ def test_counts_made_otherwise_are_not_added() -> None:
     whole = tallied([slice(0, 9)], observed, forecasts)
     other = Tally([0.5, 3.0], LEADS, scales=[3, 5])
     other.add(TIMES, observed, forecasts)
-    with pytest.raises(DataError, match=r"b: counted otherwise than a \(threshold differ\)"):
+    with pytest.raises(DataError, match=r"b: counted in another way than a \(threshold differ\)"):
         merge_counts([whole, other.dataset()], ["a", "b"])
     regions = [torch.zeros(8, 7, dtype=torch.bool) for _ in range(2)]
     regions[0][:4], regions[1][4:] = True, True
     halves = [Tally([0.5, 2.0], LEADS, scales=[3, 5], region=region) for region in regions]
     for half in halves:
         half.add(TIMES, observed, forecasts)
-    with pytest.raises(DataError, match=r"b: counted otherwise than a \(region differ\)"):
+    with pytest.raises(DataError, match=r"b: counted in another way than a \(region differ\)"):
         merge_counts([half.dataset() for half in halves], ["a", "b"])
     with pytest.raises(DataError, match=r"\(checkpoint_sha256 differ\)"):
         merge_counts([whole, whole.assign_attrs(checkpoint_sha256="of another model")], ["a", "b"])
@@ -260,7 +260,7 @@ def test_counts_of_an_earlier_version_are_read_where_they_tell_enough_and_else_r
     half.to_netcdf(tmp_path / "half.nc", engine="netcdf4")
     with pytest.raises(
         DataError,
-        match=r"half.nc: counts of an earlier nowcast.* of the cases of 2020-01-01T23 h UTC",
+        match=r"half.nc: counts of an earlier version.* of the cases of 2020-01-01T23 h UTC",
     ):
         open_counts(tmp_path / "half.nc")
 
@@ -285,14 +285,14 @@ def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bad.nc: not a whole NetCDF file"):
         open_counts(tmp_path / "bad.nc")
     xr.Dataset({"rain": ("x", [1.0])}).to_netcdf(tmp_path / "rain.nc", engine="netcdf4")
-    with pytest.raises(DataError, match=r"rain.nc: no counts file \(it lacks "):
+    with pytest.raises(DataError, match=r"rain.nc: not a counts file \(it lacks "):
         open_counts(tmp_path / "rain.nc")
 
 
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda counts: counts.isel(threshold=[0]), "joint has 3 classes beside 1 thresholds"),
+        (lambda counts: counts.isel(threshold=[0]), "joint has 3 classes for 1 thresholds"),
         (lambda counts: counts.assign(joint=counts["joint"].astype(float)), "joint is of float64"),
         (lambda counts: counts.assign(joint=-counts["joint"]), "joint is below 0"),
         (
@@ -300,7 +300,7 @@ def test_what_is_no_counts_file_is_refused(tmp_path: Path) -> None:
             "error lies over forecast, lead_time",
         ),
         (lambda counts: counts.assign(minutes=counts["minutes"].astype(str)), "minutes is of "),
-        (lambda counts: counts.isel(block=[0, 0]), "its blocks are no rising hours"),
+        (lambda counts: counts.isel(block=[0, 0]), "its blocks are not rising hours"),
         (lambda counts: counts.drop_vars("squared_error"), "it lacks squared_error"),
     ],
 )

@@ -1,6 +1,5 @@
-"""Forecasts that nobody trained, in the place of a model: what a model has to beat, and what it is
-scored beside.
+"""Baselines: forecasts without training, which a model has to beat and is compared with.
 
-What needs torch is not imported here: `from nowcast.forecast.baselines.building import
-build_baseline`.
+Modules that need torch are not imported here. Import them directly: `from
+nowcast.forecast.baselines.building import build_baseline`.
 """

@@ -1,9 +1,9 @@
-"""Rain moved along by pysteps, in float64 on the CPU: the frame in which S-PROG and STEPS work.
+"""Advection by pysteps, in float64 on the CPU: the common part of S-PROG, STEPS, ANVIL and LINDA.
 
-Motion is that of Lucas and Kanade (1981) as pysteps has it: corners of the rain in dB are followed
-from each frame of the past to the next, and their vectors, without outliers, are spread over the
-grid. Rain is moved along it by the backward semi-Lagrangian scheme of Germann and Zawadzki (2002).
-Both are in pixels and steps, so neither needs to know their size.
+Motion is estimated by the method of Lucas and Kanade (1981) in pysteps: corners of the rain field
+in dB are tracked from each past frame to the next. Their vectors, without outliers, are
+interpolated to the grid. Rain is advected by the backward semi-Lagrangian scheme of Germann and
+Zawadzki (2002). Both work in pixels and steps, so neither needs the pixel size or the time step.
 """
 
 from collections import Counter
@@ -20,18 +20,18 @@ from nowcast.forecast.baselines.library import quiet
 from nowcast.radar.grid import WET_RATE
 
 WET_DB, DRY_DB = -10.0, -15.0
-"""`WET_RATE`, from which on rain counts, in dB, and the dB of less."""
+"""`WET_RATE` in dB, and the dB value of anything drier."""
 
 
 class Model(Protocol):
-    """What becomes of rain as it moves along."""
+    """How rain changes while it is advected."""
 
     @property
     def members(self) -> int:
-        """How many forecasts it makes."""
+        """How many forecasts the model makes."""
 
     def suits(self, rain: Float64Array) -> bool:
-        """Whether the past (t, h, w) [mm/h, NaN = missing] has enough rain for it."""
+        """Whether the past (t, h, w) [mm/h, NaN = missing] has enough rain for the model."""
 
     def __call__(self, rain: Float64Array, velocity: Float64Array) -> Float64Array:
         """The past and its motion (2, h, w) [pixels a step] → forecasts (m, lead, h, w) [mm/h]."""
@@ -41,13 +41,13 @@ class Model(Protocol):
 class Advection:
     """The past rain (b, t, h, w) → (b, lead, m, h, w), both in mm/h, case by case.
 
-    Missing (NaN) is what would come from outside of the grid or from a missing pixel of the newest
-    frame, in all members alike; and all of a case where one of its frames holds no measured pixel,
-    for then no motion is known.
+    A pixel is missing (NaN), in all members, if its rain would come from outside the grid or from a
+    missing pixel of the newest frame. A whole case is missing if one of its frames has no measured
+    pixel, because its motion is then unknown.
 
-    model: S-PROG or STEPS. Where there is too little rain for it, the newest frame is moved along
-    as it is.
-    remarks: where it departed from its method, each with the number of cases.
+    model: what changes the rain, as S-PROG or STEPS. If there is too little rain for it, the newest
+    frame is advected unchanged.
+    remarks: deviations from the method, each with its number of cases.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Advection:
             remark(
                 self.name,
                 self.remarks,
-                "a frame of the past holds no measured pixel, so no motion is known, and all of the"
+                "a frame of the past has no measured pixel, so its motion is unknown and the whole"
                 " forecast is missing",
             )
             return np.full(shape, np.nan)
@@ -81,29 +81,29 @@ class Advection:
         if not isinstance(made, str) and np.isfinite(made[..., known]).all():
             return np.broadcast_to(np.where(known, made, np.nan), shape)
         reason = made if isinstance(made, str) else "its forecast is not finite"
-        remark(self.name, self.remarks, f"{reason}: the rain is extrapolated as it is")
+        remark(self.name, self.remarks, f"{reason}: the rain is extrapolated unchanged")
         return np.broadcast_to(moved, shape)
 
 
 def changed(rain: Float64Array, velocity: Float64Array, model: Model) -> Float64Array | str:
-    """What a model makes of the past (t, h, w), (m, lead, h, w); or why it makes nothing of
-    such rain.
+    """Return the forecast (m, lead, h, w) of a model from the past (t, h, w), or the reason why it
+    cannot make one.
     """
     if not model.suits(rain):
-        return "too little rain in the newest frames to tell how it changes"
+        return "too little rain in the newest frames to estimate how it changes"
     try:
         return model(rain, velocity)
-    # a singular matrix, a percentile of nothing
+    # pysteps raises these for a singular matrix, or a percentile of no values
     except (ArithmeticError, IndexError, ValueError) as error:
         return (
-            f"pysteps made nothing of such rain ({type(error).__name__}:"
-            f" {str(error).splitlines()[0] if str(error) else 'no more is said'})"
+            f"pysteps cannot forecast this rain ({type(error).__name__}:"
+            f" {str(error).splitlines()[0] if str(error) else 'no details'})"
         )
 
 
 def motion(rain: Float64Array) -> Float64Array:
-    """Of the past (t, h, w), t ≥ 2 → (2, h, w): x and y in pixels a step; 0 where nothing is
-    there to follow.
+    """The past (t, h, w), t ≥ 2 → its motion (2, h, w): x and y in pixels a step; 0 if there is
+    nothing to track.
     """
     from pysteps.motion import get_method
 
@@ -112,7 +112,7 @@ def motion(rain: Float64Array) -> Float64Array:
 
 
 def extrapolate(rate: Float64Array, velocity: Float64Array, lead_steps: int) -> Float64Array:
-    """A field (h, w) moved along → (lead, h, w), NaN where it comes from outside or from a NaN."""
+    """A field (h, w) advected → (lead, h, w), NaN if it comes from outside or from a NaN."""
     from pysteps.nowcasts import get_method
 
     moved: Float64Array = get_method("extrapolation")(rate, velocity, lead_steps)
@@ -120,10 +120,10 @@ def extrapolate(rate: Float64Array, velocity: Float64Array, lead_steps: int) -> 
 
 
 def to_db(rate: Float64Array) -> Float64Array:
-    """10 log₁₀(R), and −15 below 0.1 mm/h; NaN stays."""
+    """Return 10 log₁₀(R), or −15 below 0.1 mm/h; NaN stays NaN."""
     return np.where(rate < WET_RATE, DRY_DB, 10 * np.log10(np.maximum(rate, WET_RATE)))
 
 
 def to_rate(db: Float64Array) -> Float64Array:
-    """10^(dB / 10), and 0 below 0.1 mm/h; NaN stays."""
+    """Return 10^(dB / 10), or 0 below 0.1 mm/h; NaN stays NaN."""
     return np.where(db < WET_DB, 0.0, 10 ** (db / 10))

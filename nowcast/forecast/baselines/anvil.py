@@ -1,6 +1,6 @@
-"""ANVIL: rain that grows and fades, each scale at its own pace, as it moves along.
+"""ANVIL: advection of rain whose growth and decay are extrapolated, scale by scale.
 
-Settings are those of pysteps' own example.
+The settings are those of the example in pysteps.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from nowcast.forecast.baselines.cascades import cascade_levels
 from nowcast.radar.grid import WET_RATE
 
 WINDOW = 25
-"""Standard deviation in pixels of the window in which an autoregression is estimated."""
+"""Standard deviation in pixels of the window in which the autoregression is estimated."""
 
 
 def build_anvil(making: Making) -> Forecast:
@@ -23,11 +23,12 @@ def build_anvil(making: Making) -> Forecast:
 
 @dataclass(frozen=True)
 class Anvil:
-    """ANVIL (Pulkkinen et al. 2020) of rain rates, as no volume of radar beams is known: changes of
-    each scale in mm/h are continued by an autoregression of order 2.
+    """ANVIL (Pulkkinen et al. 2020) on rain rates instead of vertically integrated liquid, which
+    needs volume scans: the change of each scale in mm/h is extrapolated by an autoregression of
+    order 2.
 
-    Near the border no change is known of rain that came into the grid within the frames seen; such
-    rain is extrapolated, so that the same pixels are missing as in an extrapolation.
+    The change of rain that entered the grid within the past frames is unknown. It is advected
+    unchanged, so the missing pixels are the same as in an extrapolation.
     """
 
     lead_steps: int

@@ -1,4 +1,4 @@
-"""What a baseline is."""
+"""The type of a baseline."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from nowcast.sequences.scene import Scene
 
 @dataclass(frozen=True)
 class Baseline:
-    """A forecast that nobody trained, called as a `Forecaster` is.
+    """A forecast method without training, called like a `Forecaster`.
 
     name: as in `baseline=` and `model=` of the commands.
-    members: how many forecasts it makes of one past; 1 where it is deterministic.
-    method, references: what it does and where that was published, in words for a forecast file.
+    members: how many forecasts it makes from one past; 1 if it is deterministic.
+    method, references: what it does and where it was published, in words for a forecast file.
     forecast: the past rain (b, t, h, w) → (b, lead, m, h, w), both in mm/h, NaN = missing; or
         these rates with probabilities.
-    remarks: where it departed from its method so far, each with the number of cases.
+    remarks: deviations from the method so far, each with its number of cases.
     """
 
     name: str
@@ -36,20 +36,20 @@ class Baseline:
 
     def __call__(self, past: Tensor) -> Tensor:
         """The past (b, t, 1 + k, h, w), rain in mm/h in channel 0 → forecast rates (b, lead, m, h,
-        w), float32, where the past is.
+        w), float32, on the device of the past.
 
-        NaN = missing, in both; a forecast is missing where its method knows nothing.
+        NaN = missing, in both; a forecast is missing where its method cannot make one.
         """
         return self.expect(past).rates
 
     def expect(self, past: Tensor) -> Forecast:
         """The past (b, t, 1 + k, h, w), rain in mm/h in channel 0 → forecast rates, with
-        probabilities where the method has some.
+        probabilities if the method gives them.
         """
         made = self.forecast(past[:, :, 0].float())
         return made if isinstance(made, Forecast) else Forecast(made)
 
     def forecast_of(self, scene: Scene) -> SceneForecast:
-        """A scene → its forecast."""
+        """Return the forecast of a scene."""
         made = self.expect(torch.from_numpy(scene.rates)[None, :, None])
         return scene_forecast(made, ensemble=self.members > 1)

@@ -1,4 +1,4 @@
-"""Baselines by name, from plain values."""
+"""Build a baseline from its name and plain values."""
 
 from collections import Counter
 
@@ -24,7 +24,7 @@ def build_baseline(
 
     Args:
         name: as in `nowcast.baselines.RECORDS`.
-        input_steps, lead_steps: frames that it sees, and forecasts.
+        input_steps, lead_steps: number of past frames that it sees, and of frames to forecast.
         timestep_minutes, pixel_km: of the frames; STEPS needs both, for its noise.
         members, seed: of the members of STEPS.
         climatology: the mean rates (h, w) in mm/h, NaN = missing, for the baseline of that name.
@@ -33,8 +33,9 @@ def build_baseline(
         The baseline: the past (b, t, 1, h, w) in mm/h → (b, lead, m, h, w) in mm/h.
 
     Raises:
-        ConfigError: for another name, too few input_steps, or no times if they are needed.
-        MissingLibraryError: if it needs pysteps, which is absent.
+        ConfigError: if the name is unknown, input_steps are too few, or the frames have no times
+            but the baseline needs them.
+        MissingLibraryError: if it needs pysteps, which is not installed.
 
     Example:
         >>> import torch
@@ -48,7 +49,7 @@ def build_baseline(
     record = baseline_record(name)
     if input_steps < record.least_steps:
         raise ConfigError(
-            f"input_steps: {name} needs {record.least_steps} frames at least, not {input_steps};"
+            f"input_steps: {name} needs at least {record.least_steps} frames, not {input_steps};"
             " give more, or another baseline."
         )
     require(name, record.libraries)
@@ -56,8 +57,8 @@ def build_baseline(
         raise InternalError(f"{name}: built without its mean rates.")
     if record.needs_spacing and timestep_minutes is None:
         raise ConfigError(
-            f"baseline: {name} needs frames with times, whose spacing its noise depends on; leave"
-            " it out."
+            f"baseline: {name} needs frames with times, because its noise depends on the time step;"
+            " leave it out."
         )
     remarks: Counter[str] = Counter()
     forecast = record.make(

@@ -1,7 +1,7 @@
-"""S-PROG and STEPS: rain in dB as a sum of scales, each of which changes at its own pace as it
-moves along.
+"""S-PROG and STEPS: rain in dB is split into scales, and each scale changes at its own pace while
+it is advected.
 
-Settings are those of pysteps' own examples.
+The settings are those of the examples in pysteps.
 """
 
 import hashlib
@@ -36,9 +36,9 @@ def _steps(making: Making) -> "Steps":
 
 @dataclass(frozen=True)
 class Sprog:
-    """S-PROG (Seed 2003): each scale fades as its autoregression says.
+    """S-PROG (Seed 2003): each scale fades according to its autoregression.
 
-    Where it rains the mean dB stay those of the newest frame.
+    The mean dB of the wet pixels stays that of the newest frame.
     """
 
     lead_steps: int
@@ -67,13 +67,12 @@ class Sprog:
 
 @dataclass(frozen=True)
 class Steps:
-    """STEPS (Bowler et al. 2006): noise of the same spectrum takes the place of what fades of each
-    scale, and motion is perturbed.
+    """STEPS (Bowler et al. 2006): each scale fades and is replaced by noise of the same spectrum,
+    and the motion is perturbed.
 
-    A member whose motion brings rain from outside of the grid brings what lies within, mirrored at
-    the border; pixels of which the unperturbed motion does not tell where their rain comes from are
-    missing in all members. The noise is that of `seed` and of the newest frame, so one case has the
-    same members wherever it is forecast.
+    Inflow from outside the grid is filled by mirroring, so all members cover the same pixels: those
+    whose rain comes from inside the grid under the unperturbed motion. The noise depends only on
+    `seed` and the newest frame, so a case has the same members wherever it is forecast.
     """
 
     lead_steps: int
@@ -113,7 +112,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class StepsMean:
-    """The mean in mm/h of the members of STEPS, as one forecast."""
+    """The mean in mm/h of the members of STEPS as one forecast."""
 
     steps: Steps
     members: int = 1
@@ -130,13 +129,13 @@ class StepsMean:
 
 
 def newest_in_db(rain: Float64Array) -> Float64Array:
-    """The three newest frames in dB, dry where they are missing."""
+    """Return the three newest frames in dB; missing pixels become dry."""
     return np.nan_to_num(to_db(rain[-AR_FRAMES:]), nan=DRY_DB)
 
 
 def has_rain(frame: Float64Array, window: str | None) -> bool:
-    """Whether a frame (h, w) [dB] has rain, in a window of that name as the noise generator of
-    pysteps lays over it.
+    """Whether a frame (h, w) [dB] has rain, under the window of this name that the noise generator
+    of pysteps applies to it.
     """
     from pysteps.utils.check_norain import check_norain
 
@@ -144,13 +143,13 @@ def has_rain(frame: Float64Array, window: str | None) -> bool:
 
 
 def cascade_levels(shape: tuple[int, ...]) -> int:
-    """6 where the longer side has some 256 pixels or more, one less for each halving, 3 at
-    least: each is about an octave.
+    """Return 6 if the longer side has about 256 pixels or more, one less for each halving, at least
+    3: each level is about an octave.
     """
     return int(np.clip(round(np.log2(max(shape))) - 2, 3, 6))
 
 
 def seed_of(newest: Float64Array, seed: int) -> int:
-    """Below 2³², the same for the same frame (h, w) and `seed`."""
+    """Return a seed below 2³², the same for the same frame (h, w) and `seed`."""
     content = np.nan_to_num(newest, nan=-1.0).astype("<f4").tobytes()
     return int.from_bytes(hashlib.sha256(f"{seed} ".encode() + content).digest()[:4])

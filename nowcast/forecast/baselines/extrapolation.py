@@ -1,7 +1,8 @@
-"""Extrapolation: the newest frame moved along the motion of the rain, on the CPU.
+"""Extrapolation: advect the newest frame along the motion of the rain, on the CPU.
 
-Motion is that of `nowcast.motion`; rain is moved by the backward semi-Lagrangian scheme of Germann
-and Zawadzki (2002). Both are in pixels and steps, so neither needs to know their size.
+Motion is estimated by `nowcast.motion`; rain is advected by the backward semi-Lagrangian scheme of
+Germann and Zawadzki (2002). Both work in pixels and steps, so neither needs the pixel size or the
+time step.
 """
 
 import logging
@@ -27,11 +28,11 @@ def build_extrapolation(making: Making) -> Forecast:
 class Extrapolation:
     """The past rain (b, t, h, w) → (b, lead, 1, h, w), both in mm/h, case by case.
 
-    Missing (NaN) is what would come from outside of the grid or from a missing pixel of the newest
-    frame; and all of a case whose motion is not known, for want of two frames that hold a measured
-    pixel.
+    A pixel is missing (NaN) if its rain would come from outside the grid or from a missing pixel of
+    the newest frame. A whole case is missing if fewer than two of its frames have a measured pixel,
+    because its motion is then unknown.
 
-    remarks: where it departed from its method, each with the number of cases.
+    remarks: deviations from the method, each with its number of cases.
     """
 
     name: str
@@ -50,22 +51,22 @@ class Extrapolation:
 
 
 def known_motion(rain: Tensor, name: str, remarks: Counter[str]) -> Tensor | None:
-    """Return the motion (2, hc, wc) of the past (t, h, w); None, with a remark, where fewer than
-    two frames hold a measured pixel.
+    """Return the motion (2, hc, wc) of the past (t, h, w); None, with a remark, if fewer than two
+    frames have a measured pixel.
     """
     if (~rain.isnan()).flatten(1).any(dim=1).sum() < 2:
         remark(
             name,
             remarks,
-            "fewer than two frames of the past hold a measured pixel, so no motion is known, and"
-            " all of it is missing",
+            "fewer than two frames of the past have a measured pixel, so the motion is unknown and"
+            " the whole forecast is missing",
         )
         return None
     return torch.from_numpy(estimate_motion(rain.cpu().numpy()))
 
 
 def extrapolate(rate: Tensor, motion: Tensor, lead_steps: int) -> Tensor:
-    """A field (h, w) moved along its motion (2, hc, wc) → (lead, h, w), NaN where it comes from
+    """A field (h, w) advected along its motion (2, hc, wc) → (lead, h, w), NaN if it comes from
     outside or from a NaN.
     """
     way = displacements(motion[None].to(rate), lead_steps, backward=True)
@@ -74,9 +75,7 @@ def extrapolate(rate: Tensor, motion: Tensor, lead_steps: int) -> Tensor:
 
 
 def remark(name: str, remarks: Counter[str], text: str) -> None:
-    """Count a case in which a baseline departs from its method, and tell the first one in the
-    log.
-    """
+    """Count a case in which a baseline deviates from its method, and log the first one."""
     remarks[text] += 1
     if remarks[text] == 1:
         log.warning("%s: %s", name, text)

@@ -1,5 +1,5 @@
-"""The Lagrangian probability forecast: how likely rain is to reach each threshold, from how much of
-a neighbourhood of the moved rain does (Germann and Zawadzki 2004, Theis et al. 2005).
+"""The Lagrangian probability forecast: the probability of reaching a threshold is the fraction of a
+neighbourhood of the advected rain that does (Germann and Zawadzki 2004, Theis et al. 2005).
 """
 
 import math
@@ -28,11 +28,11 @@ def build_lagrangian_probability(making: Making) -> "LagrangianProbability":
 class LagrangianProbability:
     """The past rain (b, t, h, w) [mm/h] → probabilities of the ladder, and their median as a rate.
 
-    Missing (NaN) is what would come from outside of the grid or from a missing pixel of the newest
-    frame; and all of a case whose motion is not known, for want of two frames that hold a measured
-    pixel.
+    A pixel is missing (NaN) if its rain would come from outside the grid or from a missing pixel of
+    the newest frame. A whole case is missing if fewer than two of its frames have a measured pixel,
+    because its motion is then unknown.
 
-    remarks: where it departed from its method, each with the number of cases.
+    remarks: deviations from the method, each with its number of cases.
     """
 
     name: str
@@ -55,7 +55,7 @@ class LagrangianProbability:
         return torch.cat([take_forward(one[None, None], back)[0] for one, back in leads])
 
     def _mixtures(self, shares: Tensor, newest: Tensor) -> Iterator[Tensor]:
-        """Shares (scale, k, h, w) → for each lead time (k, h, w), NaN where the newest frame is."""
+        """Fractions (scale, k, h, w) → (k, h, w) per lead time, NaN where the newest frame is."""
         offsets, slopes = (shares.new_tensor(values) for values in mixture_logits())
         for step in range(1, self.lead_steps + 1):
             weights = (offsets + slopes * math.log(step)).softmax(0)

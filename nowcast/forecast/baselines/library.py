@@ -1,4 +1,4 @@
-"""pysteps, an optional library that talks."""
+"""pysteps, an optional library: check that it is installed, and silence its output."""
 
 import io
 import warnings
@@ -15,8 +15,9 @@ from nowcast.version import install_command
 
 
 def require(name: str, libraries: Sequence[str]) -> None:
-    """Errors: MissingLibraryError where one of the libraries that the baseline `name` needs is not
-    there, or not whole.
+    """Import the libraries that the baseline `name` needs.
+
+    Errors: MissingLibraryError if one is not installed, or cannot be imported.
     """
     for library in libraries:
         try:
@@ -31,14 +32,14 @@ def require(name: str, libraries: Sequence[str]) -> None:
             OSError,
             RuntimeError,
             ValueError,
-        ) as error:  # as pysteps of a pystepsrc in the home folder that it cannot read
+        ) as error:  # as pysteps raises for an unreadable pystepsrc in the home folder
             raise MissingLibraryError(
-                f"{name}: {library} cannot be loaded ({error}); mend that, or install it again."
+                f"{name}: {library} cannot be loaded ({error}); fix that, or install it again."
             ) from error
 
 
 def refuse_absent(name: str, libraries: Sequence[str]) -> None:
-    """As `require`, without importing anything: whether the libraries are installed at all.
+    """Check that the libraries are installed, like `require`, but without importing them.
 
     Errors: MissingLibraryError.
     """
@@ -49,16 +50,16 @@ def refuse_absent(name: str, libraries: Sequence[str]) -> None:
 
 @contextmanager
 def quiet(name: str) -> Iterator[None]:
-    """Within this block pysteps prints nothing and warns of nothing, and NumPy's random numbers go
-    on after it as before.
+    """Silence the output and the warnings of pysteps within this block, and restore the state of
+    NumPy's random numbers after it.
 
-    Errors: InternalError where it fails, naming the baseline.
+    Errors: InternalError if pysteps fails; it names the baseline.
     """
     state = np.random.get_state()
     try:
         with _silence():
             yield
-    except Exception as error:  # OpenCV's own is none but an Exception
+    except Exception as error:  # OpenCV's errors have no narrower base class
         raise InternalError(
             f"{name}: pysteps failed ({type(error).__name__}: {error}); leave out this baseline."
         ) from error

@@ -1,7 +1,7 @@
-"""LINDA: rain that grows and fades around each shower as it moves along.
+"""LINDA: advection of rain whose growth and decay are extrapolated around each shower.
 
-Settings are those of pysteps' own example, which restricts the showers to 15 to save time: a case
-of 190 × 228 pixels takes about 10 s of one core then, and 20 s with pysteps' default of 25.
+The settings are those of the example in pysteps, which uses at most 15 showers to save time: a case
+of 190 × 228 pixels then takes about 10 s on one core, and 20 s with the default of 25 in pysteps.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from nowcast.forecast.baselines.advection import Advection
 from nowcast.radar.grid import WET_RATE
 
 SHOWERS = 15
-"""At most so many have kernels and an autoregression of their own."""
+"""The largest number of showers with their own kernel and autoregression."""
 
 
 def build_linda(making: Making) -> Forecast:
@@ -24,9 +24,9 @@ def build_linda(making: Making) -> Forecast:
 @dataclass(frozen=True)
 class Linda:
     """LINDA (Pulkkinen et al. 2021), deterministic: the change of rain in mm/h, smoothed by an
-    elliptical kernel and continued by an autoregression, both estimated around each shower.
+    elliptical kernel and extrapolated by an autoregression, both estimated around each shower.
 
-    pysteps refuses rain without a shower of some pixels (`ValueError`).
+    pysteps raises `ValueError` for rain without a shower of several pixels.
     """
 
     lead_steps: int

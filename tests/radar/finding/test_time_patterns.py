@@ -121,7 +121,7 @@ def test_a_forecast_is_not_written_over_a_file_of_the_pattern(
     outcome = run(*words, f"output={archive}")
     assert outcome.code == 78
     assert (
-        f"would be read as a radar file, by data.path={archive}; give forecasts another folder"
+        f"would be read as a radar file, because it matches data.path={archive}; give forecasts another folder"
         in outcome.err
     )
 
