@@ -57,16 +57,14 @@ FIELDS = SHAPES | COSTS
 def describe(config: DescribeConfig, as_json: bool = False) -> None:
     """Print what the configured models or layer are made of, as tables or as one JSON document."""
     settings = [
-        asdict(model)
-        for model in (config.layer or config.model, config.beside)
-        if model is not None
+        asdict(model) for model in (config.layer or config.model, config.other) if model is not None
     ]
     models = [describe_one(model, config) for model in settings]
     if as_json:
         size = {
             key: value
             for key, value in asdict(config).items()
-            if key not in ("model", "beside", "layer")
+            if key not in ("model", "other", "layer")
         }
         described = [
             {"model": model, **asdict(description)}
@@ -115,8 +113,8 @@ def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Descriptio
         if own:
             raise ConfigError(f"{where}: {error}") from error
         raise ConfigError(
-            f"{where}: {error} Give the size of its frames, or where the model has a grid_size of"
-            " its own set that (model.grid_size, beside.grid_size)."
+            f"{where}: {error} Give the size of its frames, or set the model's own grid_size if it"
+            " has one (model.grid_size, other.grid_size)."
         ) from error
 
 

@@ -241,7 +241,7 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
     became = "lowered to it" if options.above_max_rate == "clip" else "made missing"
     jumps = sorted(found.jumps, key=lambda jump: -abs(np.log(jump.factor)))
     said = [
-        found.off_clock and f"times fit no one spacing: {found.off_clock}",
+        found.off_clock and f"times do not fit one time step: {found.off_clock}",
         _times("same time twice, equal frames", found.same_time_equal),
         _times("same time twice, different frames", found.same_time_differing),
         found.high
@@ -255,16 +255,16 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
         found.jump_minute is not None
         and f"changes of the mean rain at minute :{found.jump_minute:02} are"
         f" {found.jump_minute_ratio:.1f} times those at others",
-        _times("frozen, the same as the frame before", found.frozen),
+        _times("frozen, identical to the frame before", found.frozen),
         found.lone_share > MUCH_SPECKLE
         and f"much speckle: {_percent(found.lone_share)} of wet pixels",
-        _times("wholly dry", found.dry),
-        _times("wholly missing", found.empty),
+        _times("completely dry", found.dry),
+        _times("completely missing", found.empty),
         found.mask_changes
         and _times("other coverage than the frame before", found.mask_changes)
         + f"; {100 * found.least_covered:.4g} to {100 * found.most_covered:.4g} % of pixels are"
         " covered",
-        _times("coverage that no frame around shares", found.coverage_jumps),
+        _times("coverage unlike the frames around", found.coverage_jumps),
     ]
     things = [text for text in said if text] or ["nothing"]
     return [("suspicious" if k == 0 else "", text) for k, text in enumerate(things)]

@@ -163,10 +163,11 @@ class Cycles:
             raise warned[0]
 
     def watch(self) -> None:
-        """A cycle whenever a file lands, the checkpoint changes or the newest frame has become too
-        old, until a signal ends it, or the folder of forecasts is gone and with it the lock. One
-        that fails ends nothing, but for a configuration that the first one refuses; one that could
-        not write is tried again after a while.
+        """Run a cycle whenever a file arrives, the checkpoint changes or the newest frame becomes
+        too old, until a signal arrives or the output folder (with its lock) is removed.
+
+        A failed cycle does not end the loop, except if the first one refuses the configuration. A
+        cycle that could not write is tried again later.
         """
         seen, again, is_first = None, math.inf, True
         while is_locked(output_folder(self.config.output)):

@@ -59,7 +59,7 @@ def test_help_of_describe_shows_models_and_how_to_put_two_side_by_side(run: Run)
     assert outcome.code == 0
     assert (
         "  model=any_grid|encoder_forecaster|" in outcome.out
-        and "  model@beside=any_grid|encoder_forecaster|" in outcome.out
+        and "  model@other=any_grid|encoder_forecaster|" in outcome.out
     )
     assert "--json" in outcome.out and "  nowcast describe model=" in outcome.out
 
@@ -152,7 +152,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["describe", "batch_size=0"], 78, "batch_size: must be at least 1"),
         (["describe", "model=fc_lstm", "model.grid_size=[8,8]"], 78, "fc_lstm does not fit grid_size=[100, 100]"),
         (["describe", "grid_size=[10000000000,10000000000]"], 78, "encoder_forecaster: too large"),
-        (["describe", "beside.kernel_size=5"], 78, "model@beside=…"),
+        (["describe", "other.kernel_size=5"], 78, "model@other=…"),
         (["describe", "--jsno"], 2, "unrecognized arguments: --jsno"),
         (["evaluate", "baseline=sprog"], 78, "checkpoint: give a trained model to score"),
         (["evaluate", "forecasts=none/*.nc"], 66, "none/*.nc: no forecast file there"),
@@ -238,7 +238,7 @@ def test_completion_of_describe_offers_models_for_both_places() -> None:
         info_name = "describe"
 
     assert "model=small" in complete_override(Context(), "model=")
-    assert "model@beside=small" in complete_override(Context(), "model@")
+    assert "model@other=small" in complete_override(Context(), "model@")
     assert complete_override(Context(), "grid") == ["grid_size="]
 
 

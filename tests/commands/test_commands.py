@@ -573,9 +573,7 @@ def test_describe_prints_json_for_programs_and_leaves_nothing_behind(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = run(
-        "describe", "--json", "model@beside=small", "beside.kernel_size=5", "lead_steps=3"
-    )
+    outcome = run("describe", "--json", "model@other=small", "other.kernel_size=5", "lead_steps=3")
     assert (outcome.code, outcome.err, list(tmp_path.iterdir())) == (0, "", [])
     described = json.loads(outcome.out)
     assert described["grid_size"] == [100, 100] and described["lead_steps"] == 3
@@ -615,11 +613,11 @@ def test_describe_prints_tables_of_shapes_and_of_costs_that_a_pipe_does_not_cut(
 def test_describe_sets_an_lstm_beside_a_convlstm(run: Run) -> None:
     grid = [
         "grid_size=[8,8]",
-        "beside.grid_size=[8,8]",
-        "beside.hidden_channels=[6]",
+        "other.grid_size=[8,8]",
+        "other.hidden_channels=[6]",
         "model.hidden_channels=[4]",
     ]
-    outcome = run("describe", "model@beside=fc_lstm", *grid)
+    outcome = run("describe", "model@other=fc_lstm", *grid)
     lines = [" ".join(line.split()) for line in outcome.out.splitlines()]
     assert "encoder.0 ConvLSTM2d encoder.0 FCLSTM" in lines
     assert "recurrent kernel 16×4×3×3 24×6" in lines
