@@ -285,7 +285,7 @@ def packed_otherwise(group: Group) -> list[tuple[str, str]]:
         [
             (
                 "",
-                f"packed differently from neighbouring files: {', '.join(said[:SHOWN])}{_more(odd)}",
+                f"packed unlike the neighbouring files: {', '.join(said[:SHOWN])}{_more(odd)}",
             )
         ]
         if odd
