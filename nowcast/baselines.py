@@ -129,7 +129,7 @@ RECORDS: dict[str, BaselineRecord] = {
         BaselineRecord(
             "extrapolation",
             f"{_HERE}.extrapolation:build_extrapolation",
-            "the newest frame, advected along the motion of the rain",
+            "the newest frame, advected with the rain",
             f"{_GERMANN}; {_PYSTEPS}",
             least_steps=2,
         ),
