@@ -406,7 +406,7 @@ def test_a_model_of_one_size_refuses_frames_of_another(
         outcome = run(*command, "checkpoint=run/best.pt", *data, "data.path=half.nc")
         assert outcome.code == 65
         assert (
-            "half.nc: frames of [17, 41], but the model takes those of model.grid_size=[34, 41]"
+            "half.nc: frames of [17, 41], but the model takes only frames of model.grid_size=[34, 41]"
             " alone" in outcome.err
         )
 
@@ -517,7 +517,7 @@ def test_a_checkpoint_that_describes_no_model_is_bad_data(
     write_checkpoint("other.pt", checkpoint)
     outcome = run("predict", "checkpoint=other.pt", *data)
     assert (outcome.code, outcome.err.count("\n")) == (65, 1)
-    assert "other.pt: describes no model" in outcome.err
+    assert "other.pt: describes a model that this version cannot build" in outcome.err
 
 
 @undrawn

@@ -261,8 +261,8 @@ def test_a_graph_that_fills_the_memory_is_not_run(
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
-        (["device=cuda"], 78, "device: an exported model is computed on the CPU"),
-        (["precision=bf16"], 78, "precision: an exported model is computed on the CPU in fp32"),
+        (["device=cuda"], 78, "device: an exported model runs on the CPU"),
+        (["precision=bf16"], 78, "precision: an exported model runs on the CPU in fp32"),
         (["max_memory_gb=1e-5"], 69, "GB to forecast, and 1e-05 GB may be taken"),
         (["rate=median"], 78, "gives rates, not probabilities; leave it out"),
         (["missing_frames=3"], 78, "missing_frames: the model sees 3 frames"),
@@ -386,7 +386,7 @@ def test_it_stays_whole_where_it_cannot_be_exported(
         (
             [f"checkpoint={exported}", "grid_size=[34,41]", f"output={tmp_path}/a.onnx"],
             65,
-            "is an exported model, which predict alone forecasts by",
+            "is an exported model, which only 'nowcast predict' can use",
         ),
         ([f"checkpoint={tmp_path}/absent.pt", "grid_size=[34,41]"], 66, "no such"),
         ([f"checkpoint={checkpoint}"], 78, "grid_size: needs a value"),
@@ -394,7 +394,7 @@ def test_it_stays_whole_where_it_cannot_be_exported(
         (
             [f"checkpoint={checkpoint}", "grid_size=[34,41]", "output=model.bin"],
             78,
-            "ends in .onnx",
+            "must end in .onnx",
         ),
     ]:
         outcome = run("export", *words)
