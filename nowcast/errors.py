@@ -91,8 +91,8 @@ class ConfigError(NowcastError):
 
 
 class Interrupted(BaseException):
-    """A signal asked the program to stop. It is not an Exception, so that it ends a whole sweep and
-    no handler catches it.
+    """A signal asked the program to stop. It is not an Exception: it ends a whole sweep and no
+    handler catches it.
     """
 
     def __init__(self, signal_number: int) -> None:

@@ -125,7 +125,7 @@ def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any
     path = checkpoint_path(PRETRAINED if checkpoint is None else str(checkpoint))
     if not Path(path).is_file():
         raise MissingInputError(
-            f"{path}: no such checkpoint; give one that 'nowcast train' wrote, such as"
+            f"{path}: no such checkpoint; give a checkpoint of 'nowcast train', such as"
             " checkpoint='runs/mine/best.pt'."
         )
     return _open(path, FileVersion.of(path), device)

@@ -59,10 +59,10 @@ def error_of_hydra(error: Exception) -> Exception:
             f"{error.filename or 'output'}: cannot create this folder ({error.strerror}); choose"
             " another output."
         )
-    # raised by OmegaConf for a key below one that is null
+    # raised by OmegaConf for a key below a null key
     if isinstance(error, AssertionError) and "NoneType" in str(error):
         return ConfigError(
-            "an override sets a key below one that is null; set that one first, such as"
+            "an override sets a key below a null key; set the upper key first, such as"
             " model@other=… for other.key=…."
         )
     if isinstance(error, ValueError):

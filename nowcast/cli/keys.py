@@ -70,7 +70,7 @@ def _type(hint: Any) -> str:
 def _value(value: Any) -> str:
     if value == "???":
         return "…, required"
-    if isinstance(value, list):  # show thresholds as they are written in configs/
+    if isinstance(value, list):  # show thresholds as written in configs/
         value = [int(one) if isinstance(one, float) and one.is_integer() else one for one in value]
     written: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
     return written.removesuffix("...\n").strip()

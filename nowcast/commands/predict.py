@@ -55,8 +55,8 @@ def predict(config: PredictConfig) -> None:
         for checkpoint in config.checkpoints:
             if not Path(checkpoint).is_file():
                 raise MissingInputError(
-                    f"{checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as"
-                    " checkpoint=runs/…/best.pt."
+                    f"{checkpoint}: no such checkpoint; give a checkpoint of 'nowcast train', such"
+                    " as checkpoint=runs/…/best.pt."
                 )
         if config.format == GEOTIFF:  # now, rather than after the forecast is made
             require_rasterio()

@@ -47,8 +47,8 @@ class Model(Protocol):
         """Forecast from a scene of `input_steps` frames, oriented as in the files.
 
         Frames and fields are turned for the model, and the forecast is turned back.
-        Errors: DataError for a grid that the model does not accept; DeviceError for one that is too
-        large.
+        Errors: DataError for a grid that the model does not accept; DeviceError for a grid too
+        large for the memory.
         """
 
     def prepare(self) -> None:

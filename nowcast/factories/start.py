@@ -27,7 +27,7 @@ def read_start(config: TrainConfig) -> Checkpoint:
     assert config.start is not None
     if not Path(config.start).is_file():
         raise MissingInputError(
-            f"start: {config.start}: no such checkpoint; give one that 'nowcast train' wrote, or"
+            f"start: {config.start}: no such checkpoint; give a checkpoint of 'nowcast train', or"
             " pretrained."
         )
     return read_checkpoint(config.start)
