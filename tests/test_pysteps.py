@@ -174,7 +174,7 @@ def test_a_frame_without_a_pixel_may_be_missing_but_not_the_newest(north: Path) 
             "forecasts 4 lead times; give increasing whole numbers from 1 to 4",
         ),
         ({"timesteps": [0.5, 1]}, ConfigError, "give increasing whole numbers"),
-        ({"timesteps": [2, 1]}, ConfigError, "rising"),
+        ({"timesteps": [2, 1]}, ConfigError, "increasing"),
         ({"timestep": 10}, ConfigError, "trained on frames every 5 minutes, not 10"),
         ({"kmperpixel": 2}, ConfigError, "pixels of 1 km, not 2"),
         ({"n_ens_members": 1}, ConfigError, "n_ens_members: must be from 2 to 100, not 1"),

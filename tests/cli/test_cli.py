@@ -120,7 +120,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "model=encoder_forecaster_strided", "model.conv_kernel_sizes=[8,5,3]"], 78, "at a stride of 5 must be 3 to 7, not 8"),
         (["train", "model=fc_lstm", "model.grid_size=[64]"], 78, "model.grid_size: give height and width"),
         (["train", "model=next_frame", "model.kernel_sizes=[4,3,1]"], 78, "model.kernel_sizes: must be an odd number"),
-        (["train", "training.scheduled_sampling=[1,0]"], 78, "training.scheduled_sampling: encoder_forecaster feeds no frame back"),
+        (["train", "training.scheduled_sampling=[1,0]"], 78, "training.scheduled_sampling: encoder_forecaster does not feed frames back"),
         (["train", "model=next_frame", "model.frame=moving", "model.head=probability"], 78, "model.head: next_frame feeds its forecasts back"),
         (["train", "model.thresholds=[0.5,2]"], 78, "model.thresholds: are for probabilities, but model.head=rate gives none; leave it out"),
         (["train", "model=next_frame", "model.thresholds=[1]"], 78, "model.thresholds: are for probabilities"),

@@ -62,7 +62,9 @@ def test_a_direction_that_contradicts_the_monitor_is_told(
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert (
         said
-        == ["hydra.sweeper.direction=minimize: set to maximize instead, since training.monitor=csi"]
+        == [
+            "hydra.sweeper.direction=minimize: using maximize instead, because training.monitor=csi"
+        ]
         * warnings
     )
 

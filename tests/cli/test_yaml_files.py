@@ -28,8 +28,11 @@ HOSTILE = {
     "merges that become 2^39 values": (MERGED, "more than 10000 values"),
     "a list that holds itself": ("retry: &a [*a]\n", "line 1: \\*a refers to itself"),
     "a mapping that holds itself": ("retry: &a {b: *a}\n", "refers to itself"),
-    "brackets": ("retry: " + "[" * 5000 + "]" * 5000, "more than 40 brackets"),
-    "indented brackets": ("".join(" " * k + "- \n" for k in range(100)), "more than 40 brackets"),
+    "brackets": ("retry: " + "[" * 5000 + "]" * 5000, "more than 40 levels of nesting"),
+    "indented brackets": (
+        "".join(" " * k + "- \n" for k in range(100)),
+        "more than 40 levels of nesting",
+    ),
     "an integer": ("retry: 1" + "0" * 400, "line 1: a number of more than 30 digits"),
     "an integer to base 60": ("retry: 1" + ":59" * 200, "a number of more than 30 digits"),
     "an integer by its tag": (
@@ -41,11 +44,11 @@ HOSTILE = {
     "Latin-1": (b"# plain\n# f\xfcr den Winter\nretry: 5\n", "line 2 is not UTF-8"),
     "UTF-16": ("retry: 5".encode("utf-16"), "line 1 is not UTF-8"),
     "a byte order mark": ("\ufeffretry: 5", "byte order mark"),
-    "a control character": ("retry: \x01", "no YAML"),
+    "a control character": ("retry: \x01", "not valid YAML"),
     "an escaped NUL": ('output: "a\\0.nc"', "line 1: a text with"),
     "a lone surrogate": ('output: "\\uD800.nc"', "line 1: a text with"),
     "a number": ("# plain\n5\n", "line 2: no keys with values"),
-    "a bracket left open": ("a: [1\nb: {", "no YAML .*line 2"),
+    "a bracket left open": ("a: [1\nb: {", "not valid YAML .*line 2"),
     "a file too large": ("# " + "x" * 2**18, "larger than 262144 bytes"),
 }
 

@@ -111,7 +111,7 @@ def test_of_arrays_that_repeat_there_is_one():
 def test_a_crash_is_bad_data_and_the_next_call_works(number):
     with pytest.raises(
         DataError,
-        match=rf"^a\.nc: the library of its format crashed the library of its format \({signal.Signals(number).name}\)",
+        match=rf"^a\.nc: reading it crashed the library of its format \({signal.Signals(number).name}\)",
     ):
         isolated("a.nc", crash, number)
     assert isolated("b.nc", add, 1, 2) == 3
