@@ -200,7 +200,7 @@ class TrainConfig:
             )
         if isinstance(self.data, MovingMnistConfig) and self.region.size is not None:
             raise ConfigError(
-                "region.size: the frames of moving_mnist have no regions; leave it out."
+                "region.size: the digits of moving_mnist have no regions; leave it out."
             )
         if self.sampling.frame_dropout and not self.inputs.mask:
             raise ConfigError(
