@@ -14,10 +14,10 @@ from nowcast.startup import lazily
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 """Read once, when the HDF5 library is loaded.
 
-Some file systems have no locks; files are written under another name, so none is needed.
+Some file systems have no locks, and none are needed, because files are written under another name.
 """
 
-TYPE_CHECKING = False  # typing is not imported before `settle`
+TYPE_CHECKING = False  # `settle` must run before typing is imported
 
 if TYPE_CHECKING:
     from nowcast.api.forecasting import RadarForecaster, load_forecaster

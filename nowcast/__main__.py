@@ -1,10 +1,10 @@
-"""`python -m nowcast` is `nowcast`."""
+"""Let `python -m nowcast` run the command `nowcast`."""
 
 from nowcast.startup import settle
 
 settle()
 
-from nowcast.cli import main  # noqa: E402  # not before no module can come from the working folder
+from nowcast.cli import main  # noqa: E402  # after `settle`, so that no module comes from the working folder
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""Names of the arrays that cross the house; each docstring says their shape and unit."""
+"""Array types of all rooms; docstrings give the shape and unit of each array."""
 
 from typing import Any
 

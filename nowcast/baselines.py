@@ -1,7 +1,7 @@
-"""The table of baselines: what each is called and needs, and what makes it.
+"""The table of baselines: the name, needs and function of each.
 
 Nothing heavy is imported: `build` names a function of `nowcast.forecast.baselines`. A package adds
-a record of its own by an entry point of the group `nowcast.baselines`.
+its own record with an entry point in the group `nowcast.baselines`.
 """
 
 from collections import Counter
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 AR_FRAMES = 3
-"""Frames that an autoregression of order 2 is made of."""
+"""Frames needed for an autoregression of order 2."""
 
 LINDA_FRAMES = 3
 ANVIL_FRAMES = 4
-"""Frames that an autoregression of order 1 (LINDA) or 2 (ANVIL) of the changes is made of."""
+"""Frames needed for an autoregression of the changes, of order 1 (LINDA) or 2 (ANVIL)."""
 
 
 @dataclass(frozen=True)
 class Making:
-    """What a baseline is made from.
+    """The inputs for building a baseline.
 
-    timestep_minutes, pixel_km: spacing of frames and pixels. members, seed: of an ensemble.
-    mean_rate: (h, w) over days of the past [mm/h], NaN = missing, for a record with needs_days.
-    remarks: where it departs from its method, each with the number of cases; to be filled.
+    timestep_minutes, pixel_km: time step and pixel size. members, seed: for an ensemble.
+    mean_rate: (h, w) over past days [mm/h], NaN = missing, for a record with needs_days.
+    remarks: deviations from the method with their number of cases; filled by the baseline.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Making:
 
 Forecast = Callable[[Any], Any]
 """Past rain (b, t, h, w) → forecasts (b, lead, m, h, w): tensors in mm/h, NaN = missing; or a
-`nowcast.probability.forecast.Forecast`, which has probabilities too.
+`nowcast.probability.forecast.Forecast`, which also has probabilities.
 """
 
 
@@ -54,15 +54,15 @@ Forecast = Callable[[Any], Any]
 class BaselineRecord:
     """One baseline.
 
-    name: as in `baseline=`.
-    build: the function from a Making to a Forecast, or "module:function" to import it late.
-    method, references: what it does and where that was published, for a forecast file.
-    least_steps: frames that it must see; where they are several, none may be missing.
-    ensemble: whether it makes `members` forecasts of one past.
+    name: the value of `baseline=`.
+    build: the function from a Making to a Forecast, or "module:function" to import it later.
+    method, references: description and publication, for the forecast file.
+    least_steps: fewest input frames; if more than one, none may be missing.
+    ensemble: whether it gives `members` forecasts.
     averages_members: whether it is the mean of `members` forecasts.
     sees_rain: whether its forecast depends on the past rain.
-    needs_days: whether it is made of the mean rate over data.train.
-    needs_spacing: whether it needs times of the frames and the size of a pixel.
+    needs_days: whether it uses the mean rate over data.train.
+    needs_spacing: whether it needs the times of frames and the pixel size.
     libraries: the optional libraries that it needs.
     """
 
@@ -85,12 +85,12 @@ class BaselineRecord:
 
     @property
     def draws_members(self) -> bool:
-        """Whether `members` and `seed` shape its forecast."""
+        """Whether its forecast depends on `members` and `seed`."""
         return self.ensemble or self.averages_members
 
     @property
     def is_for_radar(self) -> bool:
-        """Whether digits, which bounce and have no days, are nothing for it."""
+        """Whether it is for radar only: moving digits bounce and have no days."""
         return self.follows_rain or self.needs_days
 
     def make(self, making: Making) -> Forecast:
@@ -129,22 +129,22 @@ RECORDS: dict[str, BaselineRecord] = {
         BaselineRecord(
             "extrapolation",
             f"{_HERE}.extrapolation:build_extrapolation",
-            "the newest frame, moved along with the rain",
+            "the newest frame, advected with the rain",
             f"{_GERMANN}; {_PYSTEPS}",
             least_steps=2,
         ),
         BaselineRecord(
             "lagrangian_probability",
             f"{_HERE}.lagrangian:build_lagrangian_probability",
-            "Lagrangian probabilities: how much of growing neighbourhoods of the moved rain reaches"
-            " each threshold",
+            "Lagrangian probabilities: the share of growing neighbourhoods of the advected rain"
+            " that reaches each threshold",
             f"{_GERMANN_2004}; {_THEIS}",
             least_steps=2,
         ),
         BaselineRecord(
             "sprog",
             f"{_HERE}.cascades:build_sprog",
-            "S-PROG: rain moved along, smoothed as it becomes unpredictable",
+            "S-PROG: advected rain, smoothed where it becomes unpredictable",
             f"{_SEED}; {_PYSTEPS}",
             least_steps=AR_FRAMES,
             libraries=("pysteps",),
@@ -152,7 +152,7 @@ RECORDS: dict[str, BaselineRecord] = {
         BaselineRecord(
             "steps",
             f"{_HERE}.cascades:build_steps",
-            "STEPS: an ensemble of rain moved along, with noise in rain and motion",
+            "STEPS: an ensemble of advected rain, with noise in rain and motion",
             f"{_BOWLER}; {_PYSTEPS}",
             least_steps=AR_FRAMES,
             libraries=("pysteps",),
@@ -172,7 +172,7 @@ RECORDS: dict[str, BaselineRecord] = {
         BaselineRecord(
             "linda",
             f"{_HERE}.linda:build_linda",
-            "LINDA: rain moved along, growing and fading around each shower",
+            "LINDA: advected rain, with growth and decay around each shower",
             f"{_LINDA}; {_PYSTEPS}",
             least_steps=LINDA_FRAMES,
             libraries=("pysteps", "skimage"),
@@ -180,7 +180,7 @@ RECORDS: dict[str, BaselineRecord] = {
         BaselineRecord(
             "anvil",
             f"{_HERE}.anvil:build_anvil",
-            "ANVIL: rain moved along, each scale growing and fading",
+            "ANVIL: advected rain, with growth and decay at each scale",
             f"{_ANVIL}; {_PYSTEPS}",
             least_steps=ANVIL_FRAMES,
             libraries=("pysteps",),
@@ -188,7 +188,7 @@ RECORDS: dict[str, BaselineRecord] = {
         BaselineRecord(
             "climatology",
             f"{_HERE}.plain:build_climatology",
-            "climatology: the mean rate of each pixel over days of the past",
+            "climatology: the mean rate of each pixel over past days",
             _WILKS,
             needs_days=True,
             sees_rain=False,
@@ -198,7 +198,7 @@ RECORDS: dict[str, BaselineRecord] = {
         ),
     )
 }
-"""The baselines that come with nowcast, in the order in which messages and reports name them."""
+"""The baselines of nowcast, in the order of messages and reports."""
 
 
 def baseline_names() -> tuple[str, ...]:
@@ -222,12 +222,12 @@ def baseline_record(name: str) -> BaselineRecord:
     record: Any = load_plugin(BASELINES, name)
     if not isinstance(record, BaselineRecord) or record.name != name:
         raise MissingLibraryError(
-            f"{name}: the entry point in {BASELINES} is no BaselineRecord of this name; update the"
-            " package that adds it."
+            f"{name}: the entry point in {BASELINES} is not a BaselineRecord of this name; update"
+            " the package that adds it."
         )
     return record
 
 
 def names_where(has: str, among: Collection[str]) -> list[str]:
-    """Return those of these baselines whose record has a property, as `ensemble`."""
+    """Return the baselines in `among` whose record has a property such as `ensemble`."""
     return [name for name in among if getattr(baseline_record(name), has)]

@@ -1,5 +1,5 @@
-"""What reaches a terminal or a log: tables that are not wrapped, and text of strangers without
-control characters.
+"""Output to a terminal or a log: tables without wrapping, and untrusted text without control
+characters.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)}  # C0 with ESC and newlines, DEL, C1
-# change the direction of what follows
+# characters that change the direction of text
 _ORDER = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 _LINES = {0x2028, 0x2029}
 _ESCAPES = {
@@ -19,20 +19,18 @@ _BUT_NEWLINES = {code: text for code, text in _ESCAPES.items() if code != ord("\
 
 
 def printable(text: str) -> str:
-    """`text` in one line, with characters that would change how a terminal shows it written as
-    \\x1b or \\u202e.
-    """
+    """Return `text` in one line, with control characters written as \\x1b or \\u202e."""
     return text.translate(_ESCAPES)
 
 
 def printable_lines(text: str) -> str:
-    """The same of several lines."""
+    """Return `text` as `printable` does, but keep its line breaks."""
     return text.translate(_BUT_NEWLINES)
 
 
 def is_text(text: str) -> bool:
-    """Whether files can hold it: a text without NUL, and without halves of signs, as Python
-    makes them of names that are no UTF-8.
+    """Return whether a text can be stored in files: without NUL, and without lone surrogates, which
+    Python uses for names that are not UTF-8.
     """
     return "\0" not in text and not any(0xD800 <= ord(sign) < 0xE000 for sign in text)
 
@@ -48,13 +46,13 @@ def two_digits(number: float) -> str:
 
 
 UNLIMITED_WIDTH = 10_000
-"""Columns of a pipe or a file, which has no edge to wrap at."""
+"""Columns of a pipe or a file, which needs no wrapping."""
 
 
 def console(*, markup: bool = True) -> "Console":
-    """Standard output, as wide as it is, or without an edge.
+    """Return a console on standard output, as wide as the terminal or, for a pipe, unlimited.
 
-    What is printed may be of strangers: no control character reaches the terminal.
+    Untrusted text may be printed: no control character reaches the terminal.
     """
     from rich.console import Console
     from rich.text import Text

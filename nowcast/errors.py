@@ -1,4 +1,4 @@
-"""What can go wrong, each kind with its exit code (sysexits.h).
+"""Error classes, each with its exit code (sysexits.h).
 
 A message names the file or key, what is wrong, and what to do.
 """
@@ -7,21 +7,21 @@ import signal
 
 
 class NowcastError(Exception):
-    """A failure that a person can act on; the command line prints its message as one line and
-    exits with its code.
+    """A failure that users can act on; the command line prints its message as one line and exits
+    with its code.
     """
 
     exit_code = 70
 
 
 class UsageError(NowcastError):
-    """The command line itself cannot be understood."""
+    """The command line cannot be understood."""
 
     exit_code = 2
 
 
 class DataError(NowcastError):
-    """Input was found but cannot be used: wrong units, grid, times or values."""
+    """Input was found, but its units, grid, times or values cannot be used."""
 
     exit_code = 65
 
@@ -39,15 +39,13 @@ class MissingLibraryError(NowcastError):
 
 
 class DeviceError(NowcastError):
-    """The device asked for is absent, or lacks the memory or arithmetic asked of it."""
+    """The requested device is missing, or lacks the required memory or arithmetic."""
 
     exit_code = 69
 
 
 class InternalError(NowcastError):
-    """The computation itself went wrong: a loss or forecast that is not finite, a broken
-    invariant.
-    """
+    """The computation failed: a loss or forecast is not finite, or an invariant is broken."""
 
     exit_code = 70
 
@@ -65,19 +63,19 @@ class CannotCreateError(NowcastError):
 
 
 class InputOutputError(NowcastError):
-    """Reading or writing failed midway: disk full, broken file system."""
+    """Reading or writing failed midway, for example because of a full disk."""
 
     exit_code = 74
 
 
 class TryLaterError(NowcastError):
-    """Not possible now, possible later: the network or a frame is not there yet."""
+    """Not possible now but later: the network or a frame is not available yet."""
 
     exit_code = 75
 
 
 class WarnedError(NowcastError):
-    """All went well, and a forecast holds a warning; with the exit code that the user gave it."""
+    """A forecast succeeded and contains a warning; the exit code is set by the user."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -85,7 +83,7 @@ class WarnedError(NowcastError):
 
 
 class ConfigError(NowcastError):
-    """A configuration key is unknown, missing, of the wrong type, out of range, or at odds with
+    """A configuration key is unknown, missing, out of range, of the wrong type, or conflicts with
     another.
     """
 
@@ -93,8 +91,8 @@ class ConfigError(NowcastError):
 
 
 class Interrupted(BaseException):
-    """A signal asked the program to stop; not an Exception, so that it ends a whole sweep and
-    no handler swallows it.
+    """A signal asked the program to stop. It is not an Exception: it ends a whole sweep and no
+    handler catches it.
     """
 
     def __init__(self, signal_number: int) -> None:

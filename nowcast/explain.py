@@ -1,4 +1,4 @@
-"""Any failure as one line that a person can act on, and its exit code."""
+"""Turn any exception into one line that users can act on, and an exit code."""
 
 import difflib
 import os
@@ -28,20 +28,22 @@ _NO_MEMORY = (
     "bad_alloc",
     "Failed to allocate memory",
 )
-"""How PyTorch on a CPU, and ONNX Runtime, say that memory is out."""
+"""Texts with which PyTorch on a CPU and ONNX Runtime report that memory ran out."""
 
 
 def report(error: Exception, where: str = "") -> int:
-    """Print one line on stderr, the traceback before it with NOWCAST_DEBUG=1. → the exit code."""
+    """Print an error as one line on stderr (with NOWCAST_DEBUG=1 also its traceback) and return the
+    exit code.
+    """
     message, code = explain(error)
     say(error, f"{where}{' '.join(message.split())}")
     return code
 
 
 def say(error: BaseException, message: str) -> None:
-    """Print a failure on stderr, unless a log there has it, by which it is marked as `said`.
+    """Print a failure on stderr, unless it is marked as `said` because a log already has it.
 
-    Where stderr is closed or full there is nobody to tell, and that is no other failure.
+    A closed or full stderr is ignored.
     """
     launch = current()
     if getattr(error, "said", False) or (launch and not launch.is_first and _is_of_all(error)):
@@ -55,7 +57,7 @@ def say(error: BaseException, message: str) -> None:
 
 
 def _is_of_all(error: BaseException) -> bool:
-    """Whether all processes of a training meet this error, so that the first one tells it."""
+    """Return whether all processes of a training meet this error, so only the first reports it."""
     if not isinstance(error, Exception):
         return isinstance(error, Interrupted)
     of_command_line = explain(error)[1] in (UsageError.exit_code, ConfigError.exit_code)
@@ -63,7 +65,7 @@ def _is_of_all(error: BaseException) -> bool:
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """What to tell a person of a failure, and its exit code."""
+    """Return the message for a failure, and its exit code."""
     if isinstance(error, NowcastError):
         return _without_traceback(str(error)), error.exit_code
     if hasattr(error, "format_message"):  # Typer's usage errors
@@ -73,7 +75,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if type(error).__name__ in ("OutOfMemoryError", "MemoryError") or any(
         words in str(error) for words in _NO_MEMORY
     ):
-        # what stands before it is of PyTorch's source
+        # the text before it names PyTorch's source
         reason = str(error).rpartition("DefaultCPUAllocator: ")[2]
         return (
             (
@@ -91,14 +93,14 @@ def explain(error: Exception) -> tuple[str, int]:
 
 
 def _without_traceback(message: str) -> str:
-    """The message of a failure in a process that loads windows, to which PyTorch adds where."""
+    """Return the message of a failure in a loader process, without PyTorch's traceback."""
     if "\nOriginal Traceback" not in message:
         return message
     return message.rstrip().splitlines()[-1].partition(": ")[2]
 
 
 def _wrong_shape(cause: Any) -> str | None:
-    """What a key takes that was given a list, names with values, or a single value instead."""
+    """Return what a key takes if it was given a list, a mapping or a single value by mistake."""
     text = str(cause)
     if "is not a ListConfig" in text or (
         "DictConfig with ListConfig" in text and cause.object_type is list
@@ -114,14 +116,14 @@ def _wrong_shape(cause: Any) -> str | None:
 
 
 def _explain_config(error: Exception) -> tuple[str, int]:
-    """Failures of Hydra, OmegaConf and the YAML that they read."""
+    """Return message and exit code for an error of Hydra, OmegaConf or YAML."""
     if type(error).__name__ == "OverrideParseException":
         what = str(error).splitlines()[0]
         return (
             (
-                f"{getattr(error, 'override', '') or 'overrides'}: {what}; write key=value, and"
-                " where the value has spaces, quotes, brackets or letters beyond ASCII,"
-                " 'key=\"value\"' with both quotes."
+                f"{getattr(error, 'override', '') or 'overrides'}: {what}; write key=value, or"
+                " 'key=\"value\"' with both quotes if the value has spaces, quotes, brackets or"
+                " non-ASCII letters."
             ),
             UsageError.exit_code,
         )
@@ -156,7 +158,7 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         return (
             (
                 f"{quoted}: several values need -m for a sweep, brackets for a list, key=[a,b], or"
-                " for one text both quotes, 'key=\"a,b\"'."
+                " both quotes for one text, 'key=\"a,b\"'."
             ),
             ConfigError.exit_code,
         )
@@ -173,7 +175,7 @@ def _explain_config(error: Exception) -> tuple[str, int]:
 
 
 def _nearest(cause: Any) -> str:
-    """The key that was probably meant."""
+    """Return a hint at the key that was probably meant."""
     known = [str(key) for key in cause.parent_node or []]
     near = difflib.get_close_matches(str(cause.key), known, n=1)
     return f"; the nearest is {near[0]}" if near else ""

@@ -1,4 +1,4 @@
-"""Periods of time, and the splits made of them."""
+"""Periods of time, as used for the splits of the data."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Period:
 
 
 def parse_period(key: str, first_and_last: Sequence[str]) -> Period:
-    """Two ISO dates or times → Period; a date stands for its whole day.
+    """Parse two ISO dates or times to a Period; a date means its whole day.
 
     Errors: ConfigError naming `key`.
     """
@@ -53,10 +53,10 @@ def parse_period(key: str, first_and_last: Sequence[str]) -> Period:
 
 
 def parse_time(key: str, text: str) -> np.datetime64:
-    """An ISO date or time in UTC → datetime64[ns]. Errors: ConfigError naming `key`."""
+    """Parse an ISO date or time in UTC to datetime64[ns]. Errors: ConfigError naming `key`."""
     iso = _ISO.fullmatch(text.strip())
     try:
-        # the years that nanoseconds can count
+        # years within the range of datetime64[ns]
         if iso is None or not 1678 <= int(iso["year"]) <= 2261:
             raise ValueError
         return np.datetime64(text.strip().removesuffix("Z"), "ns")
@@ -67,9 +67,7 @@ def parse_time(key: str, text: str) -> np.datetime64:
 
 
 def refuse_overlap(periods: Mapping[str, Period]) -> None:
-    """Errors: ConfigError where two of the named periods share a time, for then one would leak
-    into the other.
-    """
+    """Errors: ConfigError if two of the named periods overlap, so that one leaks into the other."""
     for (a, first), (b, second) in combinations(periods.items(), 2):
         if first.start <= second.end and second.start <= first.end:
             raise ConfigError(f"{a} ({first}) and {b} ({second}) overlap; give each its own days.")

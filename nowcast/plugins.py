@@ -1,5 +1,5 @@
-"""What installed packages add by entry points: networks, losses, readers, baselines and
-loggers.
+"""Plugins: models, losses, readers, baselines and loggers from the entry points of installed
+packages.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ MODELS, LOSSES, READERS, BASELINES, LOGGERS = (
 
 
 def plugins(group: str) -> Mapping[str, EntryPoint]:
-    """Return the entry points of a group by name; nothing is imported.
+    """Return the entry points of a group by name, without importing them.
 
     Errors: MissingLibraryError if two packages give the same name.
     """
@@ -31,9 +31,9 @@ def plugins(group: str) -> Mapping[str, EntryPoint]:
 
 
 def load_plugin(group: str, name: str, package: str | None = None) -> Any:
-    """Import and return what an installed package calls `name` in a group.
+    """Import and return the object that an installed package names `name` in a group.
 
-    package: the package that it came from earlier, if known, for the message.
+    package: the package that gave it earlier, if known, for the message.
 
     Errors: MissingLibraryError if no package gives the name, or its import fails.
     """
@@ -43,7 +43,7 @@ def load_plugin(group: str, name: str, package: str | None = None) -> Any:
         raise MissingLibraryError(f"{name}: no installed package adds this to {group}; {remedy}.")
     try:
         return entry.load()
-    except Exception as error:  # a package may fail in any way as it is imported
+    except Exception as error:  # importing a package may fail in any way
         raise MissingLibraryError(
             f"{name}: {entry.value} of the package {package_of(entry)} cannot be imported"
             f" ({type(error).__name__}: {error}); update the package, or remove it."
@@ -51,5 +51,5 @@ def load_plugin(group: str, name: str, package: str | None = None) -> Any:
 
 
 def package_of(entry: EntryPoint) -> str:
-    """Return name and version of the package that gives an entry point, as "mine 1.0"."""
+    """Return name and version of the package of an entry point, such as "mine 1.0"."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "?"

@@ -1,11 +1,11 @@
-"""nowcast within pysteps: importing this module adds our method and our forecast file.
+"""nowcast as a pysteps plugin: importing this module adds our method and our file importer.
 
     import nowcast.pysteps
     method = pysteps.nowcasts.get_method("nowcast")
     importer = pysteps.io.get_method("nowcast_netcdf", "importer")
 
-Both are called as those of pysteps, so its blending takes them. Rates are in mm/h, the first row
-lies in the north, missing pixels are NaN, and motion is in pixels per timestep, x then y.
+Both are called like those of pysteps, so its blending accepts them. Rates are in mm/h, the first
+row is in the north, missing pixels are NaN, and motion is in pixels per timestep, x then y.
 """
 
 import logging
@@ -63,22 +63,22 @@ def forecast(
     device: str = "auto",
     other_grid: bool = False,
 ) -> NDArray[Any]:
-    """Forecast by a trained model, in the call form of pysteps.
+    """Forecast with a trained model, with the call signature of pysteps.
 
     Args:
-        precip: (t, y, x) in mm/h, NaN = missing, oldest first; the newest frames are taken, as many
-            as the model sees.
-        velocity: (2, y, x) in pixels per timestep, x then y, of the forecast and its members; None
-            estimates it. A model of the fixed frame does without.
-        timesteps: number of lead times, or a rising list of whole ones.
-        checkpoint: that `nowcast train` wrote; None is the model that comes with nowcast.
+        precip: (t, y, x) in mm/h, NaN = missing, oldest first; the model uses the newest frames, as
+            many as it sees.
+        velocity: (2, y, x) in pixels per timestep, x then y, for the forecast and its members; None
+            estimates it. A fixed-frame model ignores it.
+        timesteps: number of lead times, or an increasing list of whole numbers.
+        checkpoint: a checkpoint of `nowcast train`; None: the pretrained model of nowcast.
         kmperpixel, timestep: pixel size in km and time step in minutes of `precip`. A model for any
-            grid, as the one that comes with nowcast, needs both; of any other they are compared
-            with those of the training, and None compares nothing.
+            grid, such as the pretrained one, needs both. For other models they are compared with
+            those of the training; None skips this check.
         n_ens_members: members to draw from the probabilities of the model, 2 to 100; None for one
             forecast without members.
-        seed: of the members; None is 0.
-        device: as of `nowcast predict`.
+        seed: seed of the members; None is 0.
+        device: as in `nowcast predict`.
         other_grid: whether `kmperpixel` may differ from that of the training.
 
     Returns:
@@ -117,12 +117,15 @@ def forecast(
 
 
 def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any, Precision]:
-    """Errors: ConfigError of an unknown device; MissingInputError without such a checkpoint."""
+    """Open a checkpoint, or the pretrained model.
+
+    Errors: ConfigError for an unknown device; MissingInputError if the checkpoint does not exist.
+    """
     device_and_precision(device, "auto")
     path = checkpoint_path(PRETRAINED if checkpoint is None else str(checkpoint))
     if not Path(path).is_file():
         raise MissingInputError(
-            f"{path}: no such checkpoint; give one that 'nowcast train' wrote, as"
+            f"{path}: no such checkpoint; give a checkpoint of 'nowcast train', such as"
             " checkpoint='runs/mine/best.pt'."
         )
     return _open(path, FileVersion.of(path), device)
@@ -130,33 +133,33 @@ def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any
 
 @lru_cache(maxsize=2)
 def _open(checkpoint: str, version: FileVersion, device: str) -> tuple[Forecaster, Any, Precision]:
-    """The model of a checkpoint as it is now, what it says of itself, and where it computes."""
+    """Return the model of a checkpoint, its description, and device and precision."""
     precision = choose_precision(device, "auto")
     forecaster, about = open_forecaster(checkpoint, precision)
     if about.get("region"):
         raise DataError(
-            f"{checkpoint}: its model was trained on a region, and pysteps does not say where"
-            " frames lie; forecast with 'nowcast predict', and import the file."
+            f"{checkpoint}: its model was trained on a region, and pysteps does not tell the place"
+            " of frames; forecast with 'nowcast predict', and import the file."
         )
     fields = (*forecaster.inputs.beside, *forecaster.inputs.ahead)
     if fields:
         raise DataError(
-            f"{checkpoint}: its model sees {', '.join(one.name for one in fields)} next to the"
-            " rain, which pysteps does not give; forecast with 'nowcast predict', and import the"
-            " file."
+            f"{checkpoint}: its model needs further inputs, which pysteps does not provide"
+            f" ({', '.join(one.name for one in fields)}); forecast with 'nowcast predict', and"
+            " import the file."
         )
     return forecaster, about, precision
 
 
 def _spacing(kmperpixel: float | None, timestep: float | None) -> tuple[float, float]:
-    """The pixel size in km and the time step in minutes, of which a model for any grid is told.
+    """Return the pixel size in km and the time step in minutes for a model for any grid.
 
-    Errors: ConfigError without both.
+    Errors: ConfigError if one is missing.
     """
     if not _is_size(kmperpixel) or not _is_size(timestep):
         raise ConfigError(
-            "kmperpixel, timestep: this model is for any grid and has to know both; give the pixel"
-            " size in km and the time step in minutes, numbers above 0."
+            "kmperpixel, timestep: this model for any grid needs both; give the pixel size in km"
+            " and the time step in minutes, numbers above 0."
         )
     beyond = beyond_experience(kmperpixel, timestep)
     if beyond:
@@ -169,14 +172,14 @@ def _is_size(value: float | None) -> TypeGuard[float]:
 
 
 def _leads(timesteps: int | Sequence[int], most: int) -> list[int]:
-    """The indices of the lead times. Errors: ConfigError if the model does not have them."""
+    """Return the indices of the lead times. Errors: ConfigError for lead times out of range."""
     count: Any = timesteps
     listed = np.arange(1, count + 1) if np.ndim(count) == 0 else np.asarray(count)
     whole = listed.size > 0 and bool((listed == np.round(listed)).all())
     if not whole or listed[0] < 1 or listed[-1] > most or (np.diff(listed) <= 0).any():
         raise ConfigError(
-            f"timesteps: the model forecasts {most} lead times; give whole numbers from 1 to"
-            f" {most}, rising, not {timesteps}."
+            f"timesteps: the model forecasts {most} lead times; give increasing whole numbers from"
+            f" 1 to {most}, not {timesteps}."
         )
     indices: list[int] = (listed.astype(int) - 1).tolist()
     return indices
@@ -189,12 +192,12 @@ def _refuse_other_grid(
     timestep: float | None,
     other_grid: bool,
 ) -> None:
-    """Errors: ConfigError if pixels or frames are not those of the training, as far as known."""
+    """Errors: ConfigError if pixel size or time step differ from those of the training."""
     known = forecaster.timestep_minutes
     if timestep is not None and known is not None and timestep != known:
         raise ConfigError(
             f"timestep: the model was trained on frames every {known:g} minutes, not {timestep:g};"
-            " give frames of that spacing."
+            " give frames with that time step."
         )
     place = about.get("place") or {}
     if kmperpixel is None or other_grid or not place.get("pixel") or place.get("unit") != "m":
@@ -202,12 +205,12 @@ def _refuse_other_grid(
     if not np.allclose(np.abs(place["pixel"]), 1000 * kmperpixel, rtol=_PIXEL_OFF):
         raise ConfigError(
             f"kmperpixel: the model was trained on pixels of {abs(place['pixel'][1]) / 1000:g} km,"
-            f" not {kmperpixel:g}; put the frames on such pixels, or set other_grid=True."
+            f" not {kmperpixel:g}; resample the frames, or set other_grid=True."
         )
 
 
 def _refuse_without_probabilities(forecaster: Forecaster, members: int | None) -> None:
-    """Errors: ConfigError if so many members cannot be drawn."""
+    """Errors: ConfigError if this number of members cannot be drawn."""
     if members is not None and not 2 <= members <= MOST_MEMBERS:
         raise ConfigError(
             f"n_ens_members: must be from 2 to {MOST_MEMBERS}, not {members}; None gives one"
@@ -221,31 +224,31 @@ def _refuse_without_probabilities(forecaster: Forecaster, members: int | None) -
 
 
 def _past(precip: NDArray[Any], forecaster: Forecaster) -> Tensor:
-    """The frames that the model sees, (1, t, 1, y, x) in mm/h. Errors: DataError."""
+    """Return the input frames of the model, (1, t, 1, y, x) in mm/h. Errors: DataError."""
     frames = np.ma.filled(precip, np.nan).astype(np.float32)
     steps = forecaster.input_steps
     if frames.ndim != 3 or len(frames) < steps:
         raise DataError(
-            f"precip: has the shape {frames.shape}; give (t, y, x) of at least the {steps} frames"
-            " that the model sees."
+            f"precip: has the shape {frames.shape}; give (t, y, x) with at least the {steps}"
+            " frames that the model sees."
         )
     if np.isposinf(frames).any():
-        raise DataError("precip: has infinite values; set what is missing to NaN.")
+        raise DataError("precip: has infinite values; set missing values to NaN.")
     if (frames < 0).any():
         raise DataError(
-            "precip: has values below 0, as in dB; give rates in mm/h, as"
-            " pysteps.utils.conversion.to_rainrate makes them."
+            "precip: has values below 0, as in dB; give rates in mm/h, for example from"
+            " pysteps.utils.conversion.to_rainrate."
         )
     past = torch.from_numpy(frames[-steps:])[None, :, None]
     missing = past.isnan().all(dim=(2, 3, 4))
     if missing[0, -1]:
-        raise DataError("precip: the newest frame has no measured pixel; give one that has.")
+        raise DataError("precip: the newest frame has no measured pixel; give another frame.")
     return forecaster.without(past, missing) if missing.any() else past
 
 
 def _coarse(velocity: NDArray[Any], rain: Tensor, turn: Turn) -> Tensor:
-    """A motion (2, y, x) → (1, 2, hc, wc) on the coarse grid of the rain (1, t, y, x), which is
-    turned. Errors: DataError.
+    """Convert motion (2, y, x) to (1, 2, hc, wc) on the coarse grid of the turned rain
+    (1, t, y, x). Errors: DataError.
     """
     height, width = rain.shape[-2:]
     field = torch.from_numpy(np.array(velocity, np.float32))
@@ -266,7 +269,7 @@ def _coarse(velocity: NDArray[Any], rain: Tensor, turn: Turn) -> Tensor:
 def _forecast(
     forecaster: Forecaster, past: Tensor, motion: Tensor | None, precision: Precision
 ) -> Forecast:
-    """The forecast, its network computed on the device, in tiles if memory asks for them."""
+    """Forecast with the network on the device, in tiles if memory is short."""
     device = precision.device
     tiling = choose_tiling(forecaster, past.shape, memory_allowed(None, device))
 
@@ -281,7 +284,7 @@ def _forecast(
 
 
 def _register() -> None:
-    """Add both to pysteps. Errors: MissingLibraryError without pysteps."""
+    """Add method and importer to pysteps. Errors: MissingLibraryError without pysteps."""
     require("nowcast.pysteps", ["pysteps"])
     from pysteps import io, nowcasts
     from pysteps.decorators import postprocess_import

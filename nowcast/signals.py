@@ -1,4 +1,4 @@
-"""Signals that end what is being done, and the few lines that none of them may break off."""
+"""Signals that stop a command, and short blocks that they must not interrupt."""
 
 import math
 import threading
@@ -14,8 +14,8 @@ _held: list[BaseException] = []
 
 
 class Stop:
-    """Raises Interrupted for a signal, but not again while what that ends is tidied away: an
-    impatient second one is heard later.
+    """A handler that raises Interrupted, but not again within a few seconds, so that a second
+    signal does not interrupt the cleaning up.
     """
 
     PATIENCE = 5.0  # seconds
@@ -32,7 +32,7 @@ class Stop:
 
 
 def interrupt(error: BaseException) -> None:
-    """What a signal's handler raises: at once, or at the end of a block that is `uninterrupted`."""
+    """Raise the error of a signal handler: now, or at the end of an `uninterrupted` block."""
     if not _depth:
         raise error
     _held.append(error)
@@ -40,12 +40,15 @@ def interrupt(error: BaseException) -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Within the block, which is to be short, no handler of ours raises. xarray takes its locks
-    in Python: what is raised right then leaves one locked for ever, and who next closes a file
-    waits for it.
+    """Delay the exceptions of our signal handlers to the end of the block, which must be short.
+
+    xarray takes its locks in Python. An exception at that moment would leave a lock taken forever,
+    and the next thread that closes a file would wait for it.
     """
     global _depth
-    if threading.current_thread() is not threading.main_thread():  # in which alone handlers run
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # the only one in which handlers run
         yield
         return
     _depth += 1

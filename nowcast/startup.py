@@ -1,37 +1,36 @@
-"""The start of a process: what it may run and tell, and quicker imports of large libraries.
+"""The start of a process: safe settings of libraries, and faster imports of large ones.
 
-`settle` comes before anything else is imported. Only modules that Python has loaded by then, or
-that are part of the interpreter, are imported here: any other could still come from the working
-folder.
+`settle` must run before anything else is imported. This module imports only modules that Python has
+already loaded or that are built in: any other could come from the working folder.
 """
 
 import gc
 import os
 import sys
 
-TYPE_CHECKING = False  # typing is not loaded by then
+TYPE_CHECKING = False  # typing is not loaded yet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
-"""Of mallopt(3)."""
+"""Parameters of mallopt(3)."""
 
 is_ours = False
 """Whether this process runs a command of nowcast, so that its settings may be changed."""
 
 
 def settle() -> None:
-    """Run no Python file of the working folder, here or in a process that is started later, and
-    let no library tell what it does.
+    """Prevent this process and its children from running Python files of the working folder, and
+    libraries from sending telemetry.
     """
     global is_ours
     is_ours = True
-    # workers start by `python -c`, which would look into the working folder first
+    # worker processes start with `python -c`, which would search the working folder first
     os.environ["PYTHONSAFEPATH"] = "1"
-    # ONNX Runtime would keep a list of events in the home folder, and send it
+    # ONNX Runtime would store events in the home folder and send them
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    # the NetCDF library would read .ncrc, .daprc and .dodsrc of the working folder
+    # the NetCDF library would read .ncrc, .daprc and .dodsrc in the working folder
     os.environ["NCRCENV_IGNORE"] = "1"
     here, ours = _working_folder(), os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
     if here != ours:
@@ -39,7 +38,7 @@ def settle() -> None:
 
 
 def _working_folder() -> str | None:
-    """The real path of the working folder, or None if it was removed."""
+    """Return the real path of the working folder, or None if it was removed."""
     try:
         return os.path.realpath(os.getcwd())
     except OSError:
@@ -47,10 +46,11 @@ def _working_folder() -> str | None:
 
 
 class without_garbage_collection:  # noqa: N801, used as a function
-    """Within the block Python does not look for garbage: among the hundreds of thousands of
-    objects of an import there is none. Nor does it look among them afterwards, least of all
-    twice as the process ends. In a process that did not `settle`, a person's own, the block changes
-    nothing.
+    """Pause garbage collection within the block, which imports large libraries.
+
+    The hundreds of thousands of new objects contain no garbage. They are also excluded from later
+    collections, including those at exit. In a process that did not call `settle`, such as a user's
+    own, the block has no effect.
     """
 
     def __enter__(self) -> None:
@@ -61,15 +61,17 @@ class without_garbage_collection:  # noqa: N801, used as a function
     def __exit__(self, *failure: object) -> None:
         if self.was_enabled:
             gc.enable()
-        # else there is nothing new, and garbage of before would stay for ever
+        # without new modules, freezing would only keep old garbage forever
         if is_ours and len(sys.modules) > self.known:
             gc.freeze()
 
 
 def reuse_memory(largest: int, kept: int) -> None:
-    """Let glibc hold what is freed, up to `kept` bytes, for what is allocated next: fresh pages
-    cost time. Larger parts than `largest` bytes still go back at once. With another library of C it
-    changes nothing.
+    """Let glibc keep up to `kept` bytes of freed memory for later allocations, because new pages
+    cost time.
+
+    Blocks larger than `largest` bytes are still returned at once. With another C library this has
+    no effect.
     """
     if sys.platform != "linux":
         return
@@ -77,7 +79,7 @@ def reuse_memory(largest: int, kept: int) -> None:
 
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        # before version 2.35 it takes no more than 32 MiB
+        # before version 2.35 it accepts at most 32 MiB
         library.mallopt(_MMAP_THRESHOLD, largest) or library.mallopt(_MMAP_THRESHOLD, 2**25)
         library.mallopt(_TRIM_THRESHOLD, kept)
 
@@ -85,10 +87,10 @@ def reuse_memory(largest: int, kept: int) -> None:
 def lazily(
     face: str, homes: "Mapping[str, Sequence[str]]"
 ) -> "tuple[Callable[[str], object], Callable[[], list[str]]]":
-    """Return `__getattr__` and `__dir__` of a package whose names are imported once they are used
-    (PEP 562).
+    """Return `__getattr__` and `__dir__` of a package that imports its names when they are first
+    used (PEP 562).
 
-    homes: the names by the module of the package that has them.
+    homes: the names by the module that defines them.
     """
     home_of = {name: home for home, names in homes.items() for name in names}
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job from end to end, as `make demo` runs it: fetch, forecast, train, forecast, score. Run again, it re-uses what is there.
+# The demo of `make demo`, from end to end: fetch, forecast, train, forecast, score. If run again, it reuses existing files.
 set -eu
 
 data=radolan
@@ -7,29 +7,29 @@ out=runs/demo
 nowcast fetch radolan || {
     code=$?
     [ $code -eq 75 ] || exit $code
-    echo "The real sample cannot be fetched here: going on with SYNTHETIC rain. Its scores say nothing about real weather."
+    echo "The real sample cannot be fetched here; using SYNTHETIC rain instead. Its scores say nothing about real weather."
     data=synthetic
     out=runs/demo-synthetic
     nowcast fetch synthetic
 }
 
 at=2018-05-20T01:15
-echo; echo "1/4  Forecasting the hour after 20 May 2018, 01:15 UTC, with the model that comes with nowcast"
+echo; echo "1/4  Forecasting the hour after 20 May 2018, 01:15 UTC, with the pretrained model"
 nowcast predict data=$data at=$at output="$out/first.nc"
 nowcast plot "$out/first.nc" data=$data probability=1 output="$out/first.png"
 nowcast evaluate forecasts="$out/first.nc" data=$data baseline=persistence output="$out/first_scores"
 echo "See $out/first.png"
 
-echo; echo "2/4  Training a ConvLSTM in the moving frame: 10-15 May 2018, validated on 16 May"
+echo; echo "2/4  Training a ConvLSTM in the moving frame on 10-15 May 2018, with validation on 16 May"
 nowcast train experiment=demo data=$data output="$out"
 
-echo; echo "3/4  Forecasting the same hour with it"
+echo; echo "3/4  Forecasting the same hour with the trained model"
 nowcast predict checkpoint="$out/best.pt" data=$data at=$at output="$out/forecast.nc"
 nowcast predict model=extrapolation input_steps=5 lead_steps=12 data=$data at=$at output="$out/extrapolation.nc"
 nowcast plot "$out/forecast.nc" "$out/extrapolation.nc" data=$data probability=1 output="$out/forecast.png"
-[ $data = synthetic ] || echo "(The sample's latitudes and longitudes are wrong as published, so none are drawn.)"
+[ $data = synthetic ] || echo "(The published latitudes and longitudes of the sample are wrong, so none are drawn.)"
 
-echo; echo "4/4  Scoring 17-20 May 2018, days that chose nothing: every 15 minutes a forecast of an hour"
+echo; echo "4/4  Scoring one-hour forecasts every 15 minutes on 17-20 May 2018, days used neither for training nor for tuning"
 nowcast evaluate checkpoint="$out/best.pt" 'baseline=[persistence,extrapolation,lagrangian_probability]' data=$data output="$out/scores"
 
 echo
@@ -45,4 +45,4 @@ echo "The forecast:   $out/forecast.nc, $out/forecast.png (observed, model, extr
 echo "The report:     $out/scores/report.html (open it in a browser)"
 echo "The scores:     $out/scores/scores.csv, scores.nc; frames.png (observed above, forecasts below), csi.png"
 echo
-echo "To call nowcast yourself:   . .venv/bin/activate     then, for example:   nowcast inspect $out/best.pt"
+echo "To use nowcast yourself:   . .venv/bin/activate     and then, for example:   nowcast inspect $out/best.pt"

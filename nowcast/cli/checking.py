@@ -1,5 +1,5 @@
-"""`--check`: whether a configuration is right and the inputs that it names exist, with nothing
-read, made or changed.
+"""`--check`: check a configuration and that its input files exist, without reading or changing
+anything.
 """
 
 import glob
@@ -24,8 +24,8 @@ _SET_HERE = (
 
 
 def words_to_check(words: Sequence[str], folder: str) -> list[str]:
-    """The words of a command by which Hydra composes it, or each job of its sweep, in this
-    process and into `folder` only.
+    """Return the words with which Hydra composes a command, or each job of its sweep, in this
+    process and with output only in `folder`.
     """
     others, options = split_options([word for word in words if word != OPTION])
     kept = [word for word in others if not word.lstrip("+~").startswith(_SET_HERE)]
@@ -38,10 +38,11 @@ def words_to_check(words: Sequence[str], folder: str) -> list[str]:
 
 
 def check_inputs(config: Any, places: Sequence[str]) -> None:
-    """Look for each file that a command's configuration, already composed, names; `places`: those
-    of its command line.
+    """Check that each file named in a command's composed configuration exists, and each path in
+    `places`, those of its command line.
 
-    Errors: MissingInputError, naming key and path; ConfigError for a pattern of times that is none.
+    Errors: MissingInputError, naming key and path; ConfigError for a path with wrong strftime
+    codes.
     """
     for key, path in _named_files(config):
         if not Path(path).expanduser().exists():
@@ -60,7 +61,7 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
 
 
 def _named_files(config: Any) -> Iterator[tuple[str, str]]:
-    """(key, path) of single files and stores."""
+    """Yield (key, path) of single files and stores."""
     for key in ("checkpoint", "start", "mask", "grid", "places"):
         given = getattr(config, key, None)
         for path in _checkpoints(given) if key == "checkpoint" else by_name(given).values():
@@ -81,13 +82,13 @@ def _named_files(config: Any) -> Iterator[tuple[str, str]]:
 
 
 def _checkpoints(given: Any) -> Iterator[str]:
-    """The checkpoints of a path, a glob, a list, or of several of these with names."""
+    """Yield the checkpoints of a path, a glob, a list, or a mapping of names to these."""
     for one in given.values() if isinstance(given, dict) else [given]:
         yield from [] if one is None else checkpoint_paths(one)
 
 
 def _frames(config: Any, places: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """(path, format) of the frames that a command reads."""
+    """Yield (path, format) of the frames that a command reads."""
     data = getattr(config, "data", None)
     form = getattr(data, "format", "auto")
     if type(config).__name__ in ("PlotConfig", "PointConfig"):

@@ -1,11 +1,11 @@
-"""What the command line says of itself: groups, completions and the ends of help pages."""
+"""Help of the command line: config groups, shell completions and the end of each help page."""
 
 import textwrap
 from typing import Any
 
 from nowcast.config.effects import configs_folder
 
-# help breaks lines at spaces, not within --config-dir
+# break help lines only at spaces, not within --config-dir
 textwrap.TextWrapper.wordsep_re = textwrap.TextWrapper.wordsep_simple_re
 
 GROUPS = {
@@ -13,7 +13,7 @@ GROUPS = {
     "predict": ("data",),
     "evaluate": ("data",),
     "export": (),
-    "describe": ("layer", "model", "model@beside"),
+    "describe": ("layer", "model", "model@other"),
     "inspect": ("data",),
     "prepare": ("data",),
     "plot": ("data",),
@@ -23,7 +23,7 @@ GROUPS = {
 
 
 def complete_override(ctx: Any, incomplete: str) -> list[str]:
-    """Completions of a word of overrides: config groups with their options, and top-level keys."""
+    """Complete a word: config groups with their options, and top-level keys."""
     command = ctx.info_name if ctx.info_name in GROUPS else "train"
     options = [
         f"{group}={option}" for group in GROUPS[command] for option in group_options(group, command)
@@ -38,8 +38,8 @@ def complete_override(ctx: Any, incomplete: str) -> list[str]:
 
 
 def group_options(group: str, command: str) -> list[str]:
-    """The options of a config group that come with nowcast and that a command can take;
-    `group@key` is the same elsewhere.
+    """Return the options of a config group in nowcast that a command accepts; `group@key` has the
+    options of `group`.
     """
     options = sorted(path.stem for path in (configs_folder() / group.split("@")[0]).glob("*.yaml"))
     return [
@@ -50,7 +50,7 @@ def group_options(group: str, command: str) -> list[str]:
 
 
 def hydra_help(command: str, examples: str) -> str:
-    """What stands under the options in the help of a command that reads a configuration."""
+    """Return the end of the help page of a command that reads a configuration."""
     groups = "\n".join(
         _group_lines(group, group_options(group, command)) for group in GROUPS[command]
     )
@@ -58,14 +58,14 @@ def hydra_help(command: str, examples: str) -> str:
     return (
         f"{shown}\b\nExamples:\n{examples}\n\n\b\n"
         f"Every key, explained:  nowcast {command} --keys\n"
-        f"All values composed:   nowcast {command} --cfg job\n"
-        f"Check, and do nothing: nowcast {command} ... --check\n"
+        f"The composed values:   nowcast {command} --cfg job\n"
+        f"Only check the words:  nowcast {command} ... --check\n"
         f"Hydra's own options:   nowcast {command} --hydra-help"
     )
 
 
 def _group_lines(group: str, options: list[str]) -> str:
-    """A config group with its options, in lines of up to 76 signs that end between two options."""
+    """Format a config group with its options, in lines of up to 76 characters."""
     lines = textwrap.wrap(
         f"  {group}={' |'.join(options)}", 76, subsequent_indent="     ", break_long_words=False
     )

@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf raise, as errors that a person can act on."""
+"""Translation of errors from Hydra and OmegaConf to messages that users can act on."""
 
 import errno
 import os
@@ -15,8 +15,8 @@ from nowcast.explain import explain
 
 
 def error_of_sweep(error: Exception) -> Exception:
-    """The end of a sweep whose jobs have told why they failed: above, or in the log of a process of
-    their own.
+    """Return the error that ends a sweep with failed jobs; each job has logged its own reason, here
+    or in the log of its process.
     """
     message, code = explain(error)
     told = "; see the lines above." if error.said == os.getpid() else f": {message}"  # type: ignore[attr-defined]
@@ -26,26 +26,26 @@ def error_of_sweep(error: Exception) -> Exception:
 
 
 def error_of_hydra(error: Exception) -> Exception:
-    """What Hydra raises before a job begins, its plain exceptions as ours."""
+    """Return an error from before the start of a job, with Hydra's plain exceptions as ours."""
     if type(error).__module__.startswith("hydra"):
         return error
     if isinstance(error, ConfigError):
-        return ConfigError(str(error).splitlines()[0])  # OmegaConf adds lines of its own
+        return ConfigError(str(error).splitlines()[0])  # without the lines that OmegaConf adds
     if type(error).__module__.split(".")[0] in ("submitit", "joblib"):
         what = (str(error).strip() or type(error).__name__).splitlines()[0]
         return InternalError(
-            f"a job of the sweep was killed, or could not begin ({what}); the same command again"
-            " goes on."
+            f"a job of the sweep was killed, or could not start ({what}); run the same command"
+            " again to go on."
         )
     if type(error).__module__.split(".")[0] in ("sqlalchemy", "optuna", "alembic"):
         return ConfigError(
-            f"hydra.sweeper: Optuna could not go on ({str(error).splitlines()[0]}); look at its"
+            f"hydra.sweeper: Optuna could not go on ({str(error).splitlines()[0]}); check its"
             " storage and study_name."
         )
     if isinstance(error, RecursionError):
         return ConfigError(
-            "configuration: its defaults lists, brackets or interpolations go in a circle or too"
-            " deep; make it plainer."
+            "configuration: its defaults lists, brackets or interpolations are circular or nested"
+            " too deeply; simplify it."
         )
     if isinstance(error, OverflowError) or getattr(error, "full_key", None):
         where = getattr(error, "full_key", None) or "configuration"
@@ -59,11 +59,11 @@ def error_of_hydra(error: Exception) -> Exception:
             f"{error.filename or 'output'}: cannot create this folder ({error.strerror}); choose"
             " another output."
         )
-    # OmegaConf's, for a key within one that is null
+    # raised by OmegaConf for a key below a null key
     if isinstance(error, AssertionError) and "NoneType" in str(error):
         return ConfigError(
-            "an override reaches into a key that is null; give that one first, as model@beside=…"
-            " for beside.key=…."
+            "an override sets a key below a null key; set the upper key first, such as"
+            " model@other=… for other.key=…."
         )
     if isinstance(error, ValueError):
         return (
@@ -74,14 +74,14 @@ def error_of_hydra(error: Exception) -> Exception:
     if _is_raised_by_hydra(error):
         return ConfigError(
             "configuration: cannot be composed"
-            f" ({(str(error) or type(error).__name__).splitlines()[0]}); look at what it sets below"
+            f" ({(str(error) or type(error).__name__).splitlines()[0]}); check what it sets below"
             " hydra and defaults."
         )
     return error
 
 
 def _is_raised_by_hydra(error: Exception) -> bool:
-    """Whether Hydra or OmegaConf itself stumbled, as over `hydra: null`."""
+    """Return whether Hydra or OmegaConf itself raised this, as for `hydra: null`."""
     frames = [frame for frame, _ in walk_tb(error.__traceback__)]
     return bool(frames) and frames[-1].f_globals.get("__name__", "").split(".")[0] in (
         "hydra",

@@ -1,4 +1,4 @@
-"""A command line composed by Hydra and run: once, or for every job of a sweep."""
+"""Compose a command's configuration with Hydra and run it: once, or for each job of a sweep."""
 
 import argparse
 import logging
@@ -26,8 +26,8 @@ Task = Callable[[Any, Path], float | None]
 
 
 def task_of(command: str, *more: Any) -> Task:
-    """The task `command(config, *more)` of nowcast.commands, whose imports wait until the
-    configuration is composed.
+    """Return the task `command(config, *more)` of nowcast.commands; the command is imported only
+    after the configuration is composed.
     """
 
     def task(config: Any, folder: Path) -> None:
@@ -41,7 +41,7 @@ def task_of(command: str, *more: Any) -> Task:
 
 
 def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = ()) -> None:
-    """Run the task of `command` with the configuration of these words, or show its keys
+    """Run the task of `command` with the configuration from these words; or print its keys
     (--keys), or only check it (--check).
     """
     from nowcast.cli.arguments import split_options
@@ -62,11 +62,11 @@ def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = 
                 words_to_check(overrides, folder),
                 lambda config, _: check_inputs(config, places),
             )
-        print("configuration is right")
+        print("configuration is valid")
     else:
         launch = launch_of()
         if command != "train" and launch is not None and launch.launcher == "srun":
-            launch = None  # the tasks of a job step may be commands of their own
+            launch = None  # the tasks of a job step may be separate commands
         take_part(launch)
         if launch is not None:
             refuse_several(command, overrides, launch)
@@ -77,7 +77,7 @@ def run(command: str, overrides: list[str], task: Task, places: Sequence[str] = 
 
 
 def follow(command: str, overrides: list[str], task: Task) -> None:
-    """Run the task as one of several processes; only the first one writes and logs."""
+    """Run the task as a further process of a training; only the first process writes and logs."""
     logging.disable(logging.WARNING)
     with TemporaryDirectory() as folder:
         quietly = ["hydra.output_subdir=null", f"hydra.run.dir={folder}"]
@@ -85,19 +85,19 @@ def follow(command: str, overrides: list[str], task: Task) -> None:
 
 
 def refuse_several(command: str, overrides: Sequence[str], launch: Launch) -> None:
-    """Errors: UsageError for what several processes cannot do together."""
+    """Errors: UsageError for a command or sweep that cannot run in several processes."""
     from nowcast.cli.arguments import split_options
 
     if command != "train":
         raise UsageError(
-            f"torchrun: is for nowcast train; nowcast {command} runs in one process, so call it"
-            " without torchrun."
+            f"torchrun: only nowcast train supports it; nowcast {command} runs in one process, so"
+            " call it without torchrun."
         )
     if {"-m", "--multirun"} & set(split_options(list(overrides))[1]):
         raise UsageError(
-            f"-m: a sweep starts trainings, and {launch.launcher} started {launch.size} processes"
-            " of one; sweep without it, as with hydra/launcher=submitit_slurm, or start each"
-            f" training with {launch.launcher}."
+            f"-m: a sweep starts its trainings itself, but {launch.launcher} started"
+            f" {launch.size} processes of one training; sweep without {launch.launcher}, for"
+            " instance with hydra/launcher=submitit_slurm, or start each training with it."
         )
 
 
@@ -119,10 +119,10 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
     refuse_pickle(overrides)
     refuse_repeated(overrides)
     check_configurations()
-    # Hydra raises what went wrong, instead of printing and exiting with 1
+    # let Hydra raise errors instead of printing them and exiting with 1
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [f"nowcast {command}", *in_one_piece(quote_paths(overrides))]
-    argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its whole usage
+    argparse.ArgumentParser.error = _refuse_usage  # type: ignore[assignment]  # Hydra's parser would print its complete usage
     register_schemas()
     forget_sweep()
     failures: list[Exception] = []
@@ -143,8 +143,8 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
                     error, f"job {hydra_config.job.num} ({' '.join(hydra_config.overrides.task)}): "
                 )
                 error.said = os.getpid()  # type: ignore[attr-defined]
-                raise  # the sweeper goes on with the others, and raises again at its end
-            failures.append(error)  # raised below: Hydra would add a line of its own
+                raise  # the sweeper runs the other jobs and raises this at its end
+            failures.append(error)  # raised below; Hydra would add another line
             return None
 
     try:
@@ -167,24 +167,25 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
 
 
 def _refuse_no_text(words: Sequence[str]) -> None:
-    """Errors: UsageError for a word that no configuration can or may hold."""
+    """Errors: UsageError for a word that is not UTF-8 or contains a secret."""
     for word in words:
         if not is_text(word):
             raise UsageError(
-                f"{word}: is not in UTF-8; rename the file, or give a link to it that has another"
-                " name."
+                f"{word}: is not UTF-8; rename the file, or give a link to it with another name."
             )
         if holds_secret(word):
             raise UsageError(
-                f"{word.partition('=')[0].partition(':')[0]}: an address holds a password or a"
+                f"{word.partition('=')[0].partition(':')[0]}: the address contains a password or a"
                 " signature, which would be stored with results; leave it out, and give"
-                " credentials by the environment."
+                " credentials in environment variables."
             )
 
 
 def _refuse_unknown_keys(composed: Any) -> None:
-    """`+key=…` can add what no code reads: a slip, unless at the top an interpolation refers to
-    it.
+    """Refuse keys that no code reads, such as a mistyped `+key=…`; a top-level key is accepted if
+    an interpolation refers to it.
+
+    Errors: ConfigError.
     """
     from omegaconf import OmegaConf
 
@@ -193,8 +194,8 @@ def _refuse_unknown_keys(composed: Any) -> None:
     for key in set(composed) - set(known):
         if f"${{{key}" not in written:
             raise ConfigError(
-                f"{key}: no such key or group; leave it out, or see '--cfg job' for the keys that"
-                " there are."
+                f"{key}: no such key or group; leave it out, or see '--cfg job' for the existing"
+                " keys."
             )
     for group in composed:
         node = composed._get_node(group)
@@ -202,8 +203,8 @@ def _refuse_unknown_keys(composed: Any) -> None:
         known = getattr(schema, "__dataclass_fields__", None)
         for key in set(node or ()) - set(known) if known else ():
             raise ConfigError(
-                f"{group}.{key}: no such key; leave it out, or see '--cfg job' for those that there"
-                " are."
+                f"{group}.{key}: no such key; leave it out, or see '--cfg job' for the existing"
+                " keys."
             )
 
 

@@ -1,6 +1,4 @@
-"""`--keys`: each key of a command with its type, its value, and what the configuration files
-say of it.
-"""
+"""`--keys`: each key of a command with its type, its value and its comment in configs/."""
 
 import re
 import textwrap
@@ -21,7 +19,7 @@ _NAMES = {str: "text", int: "whole number", float: "number", bool: "true or fals
 
 
 def print_keys(command: str, overrides: list[str]) -> None:
-    """Print the keys of a command as these overrides leave them, such as model=next_frame."""
+    """Print the keys of a command after these overrides, such as model=next_frame."""
     with initialize_config_dir(str(configs_folder()), version_base="1.3"):
         composed = compose(command, overrides, return_hydra_config=True)
     comments = _comments_of(command, composed.hydra.runtime.choices)
@@ -42,8 +40,8 @@ def print_keys(command: str, overrides: list[str]) -> None:
 
 
 def keys_of(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
-    """(key, type, value) of all keys below a node, in words; of a mapping without a type the
-    mapping itself.
+    """Yield (key, type, value) as text for each key below a node; a mapping without a type counts
+    as one key.
     """
     schema = OmegaConf.get_type(node)
     hints = get_type_hints(schema) if hasattr(schema, "__dataclass_fields__") else {}
@@ -71,15 +69,15 @@ def _type(hint: Any) -> str:
 
 def _value(value: Any) -> str:
     if value == "???":
-        return "…, which must be given"
-    if isinstance(value, list):  # of thresholds, as they are written in configs/
+        return "…, required"
+    if isinstance(value, list):  # show thresholds as written in configs/
         value = [int(one) if isinstance(one, float) and one.is_integer() else one for one in value]
     written: str = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
     return written.removesuffix("...\n").strip()
 
 
 def _comments_of(command: str, choices: Mapping[str, Any]) -> dict[str, str]:
-    """What stands behind each key in the files of a command and of the groups that were chosen."""
+    """Return the comment of each key in the files of a command and of its chosen groups."""
     found = {
         **comments(configs_folder() / "common.yaml"),
         **comments(configs_folder() / f"{command}.yaml"),
@@ -109,8 +107,8 @@ def _with_its_base(group: str, option: str) -> dict[str, str]:
 
 
 def comments(path: Path) -> dict[str, str]:
-    """The comment behind each key of a file, by its whole name, and those of the lines below
-    that hold a comment only.
+    """Return the comment of each key of a file, by its full name, including comment-only lines
+    below the key.
     """
     found: dict[str, str] = {}
     above: list[tuple[int, str]] = []

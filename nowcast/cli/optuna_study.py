@@ -1,4 +1,4 @@
-"""A study of Optuna that goes on where an earlier run of the sweep stopped."""
+"""Resume an Optuna study where an earlier run of the sweep stopped."""
 
 import logging
 import warnings
@@ -13,16 +13,16 @@ _TRIALS = "hydra.sweeper.n_trials"
 
 
 def go_on(config: Any) -> None:
-    """Let the search of this sweep go on, if it is one of Optuna's.
+    """Resume the search of this sweep if it is an Optuna sweep.
 
-    Without a storage the same command draws the same trials again, and finished jobs answer at
-    once: the sampler has the seed of the training, unless one is given. With a storage, trials that
-    stopped or failed are tried first, and those that are complete count.
+    Without a storage the same command draws the same trials again, and finished jobs return at
+    once: the sampler uses the seed of the training unless another is given. With a storage, stopped
+    and failed trials are tried first, and complete trials count.
     """
     if OmegaConf.select(config, _TRIALS) is None:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what it imports
+        warnings.simplefilter("ignore")  # from the modules that it imports
         import optuna
 
     optuna.logging.disable_default_handler()  # Hydra's log says the same
@@ -30,7 +30,7 @@ def go_on(config: Any) -> None:
     sampler = OmegaConf.to_container(sweeper.sampler)
     assert isinstance(sampler, dict)
     complete = known = 0
-    # a grid finds by itself what it has not tried
+    # a grid sampler finds untried points itself
     if (
         isinstance(sweeper.storage, str)
         and sweeper.study_name
@@ -40,13 +40,14 @@ def go_on(config: Any) -> None:
     with read_write(config.hydra), open_dict(config.hydra):
         sweeper.n_trials = max(0, sweeper.n_trials - complete)
         if sampler.get("seed", 0) is None:
-            # another one as the study grows, or its first draws would come again
+            # changes as the study grows; otherwise the first draws would be repeated
             sweeper.sampler.seed = config.seed + known
 
 
 def _retry(storage: str, name: str, folder: Path) -> tuple[int, int]:
-    """Queue the trials of a study that stopped or failed, unless jobs of the sweep run still. → how
-    many trials are complete, and how many there are.
+    """Queue the stopped and failed trials of a study again, unless jobs of the sweep still run.
+
+    Return how many trials are complete, and how many exist.
     """
     import optuna
     from optuna.trial import TrialState

@@ -1,5 +1,5 @@
-"""Paths on the command line, taken as they stand: Hydra would read a comma in them as two
-values, and brackets as a list.
+"""Quote paths on the command line: Hydra would read a comma in a path as two values, and brackets
+as a list.
 """
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,13 +12,13 @@ PATHS = {
     "log_file", "status", "metrics", "start", "page", "page_map", "map",
     "places", "warnings.file",
 }  # fmt: skip
-"""The keys of one path each."""
+"""Keys whose value is one path."""
 
 
 def quote_paths(words: list[str]) -> list[str]:
-    """The words of a command, each path that Hydra cannot take as one value put into quotes.
+    """Return the words with quotes around each path that Hydra would not read as one value.
 
-    With -m a comma lists several paths.
+    With -m a comma separates several paths.
     """
     others, options = split_options(words)
     is_sweep = "hydra.mode=MULTIRUN" in others or any(

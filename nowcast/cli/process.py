@@ -1,4 +1,4 @@
-"""The process of a command: its streams, signals and exit code."""
+"""Set up the process of a command: its streams, signals and exit code."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ def main() -> None:
     _make_streams_writable()
     logging.setLogRecordFactory(_Record)
     stop = Stop()
-    for number in (signal.SIGTERM, signal.SIGINT):  # before Typer makes something else of them
+    for number in (signal.SIGTERM, signal.SIGINT):  # before Typer handles them
         signal.signal(number, stop)
     try:
         code = app(standalone_mode=False) or 0
@@ -33,7 +33,7 @@ def main() -> None:
     except Exception as error:
         code = report(error)
     except SystemExit as stop:
-        # Hydra's own options end so: 0, or 2 for one it does not know; and Typer, with 1, where a
+        # Hydra's own options exit with 0, or with 2 for an unknown option; Typer exits with 1 if a
         # pipe is closed.
         code = (
             InputOutputError.exit_code
@@ -43,14 +43,14 @@ def main() -> None:
             else 2
         )
     _give_up_stderr()
-    for number in (signal.SIGTERM, signal.SIGINT):  # nothing is left to tidy away
+    for number in (signal.SIGTERM, signal.SIGINT):  # nothing is left to clean up
         signal.signal(number, signal.SIG_DFL)
     sys.exit(code)
 
 
 class _Record(logging.LogRecord):
-    """One line without control characters, wherever it is written: it may hold what a file says
-    of itself.
+    """A log record as one line without control characters, since it may contain text from a
+    file.
     """
 
     def getMessage(self) -> str:  # noqa: N802, logging's name
@@ -58,11 +58,13 @@ class _Record(logging.LogRecord):
 
 
 def _make_streams_writable() -> None:
-    """Started with its output closed, Python has none; and a name of a file may hold what the
-    encoding of a terminal lacks.
+    """Make stdout and stderr accept all text.
+
+    A stream that is closed at the start is None in Python, and a file name may contain characters
+    that the encoding of the terminal lacks.
     """
     sys.stdout, sys.stderr = (
-        stream or open(os.devnull, "w")  # noqa: SIM115, to the end
+        stream or open(os.devnull, "w")  # noqa: SIM115, open until exit
         for stream in (sys.stdout, sys.stderr)
     )
     for stream in (sys.stdout, sys.stderr):
@@ -71,8 +73,8 @@ def _make_streams_writable() -> None:
 
 
 def _give_up_stderr() -> None:
-    """What a stderr that is closed or full did not take is dropped, or Python would try again
-    at its end, and exit with 120.
+    """Drop what a closed or full stderr did not accept; otherwise Python tries again at exit and
+    ends with exit code 120.
     """
     try:
         sys.stderr.flush()

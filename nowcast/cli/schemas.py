@@ -1,4 +1,4 @@
-"""The types of every command's configuration, told to Hydra."""
+"""Register the types of every command's configuration with Hydra."""
 
 from typing import Any
 
@@ -20,9 +20,7 @@ from nowcast.plugins import MODELS, plugins
 
 
 def register_schemas() -> None:
-    """Tell Hydra the types of each command's configuration, of each kind of data and of each
-    model.
-    """
+    """Register the types of each command's configuration, each kind of data and each model."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
@@ -39,8 +37,8 @@ def register_schemas() -> None:
 
 
 def offer_model(config_path: str) -> None:
-    """Tell Hydra the keys of the model that a path of a configuration names, as "model/mine", if
-    an installed package adds it: only then is that package imported.
+    """Register the keys of a model from an installed package, named by a configuration path such as
+    "model/mine". The package is imported only here.
     """
     group, _, name = config_path.strip("/").rpartition("/")
     if group != "model" or name in MODEL_CONFIGS or name not in plugins(MODELS):
@@ -55,8 +53,8 @@ def offer_model(config_path: str) -> None:
 
 
 def _let_set(node: Any) -> None:
-    """Let the values of a schema be set: to OmegaConf a frozen dataclass is read-only, even before
-    any value is given.
+    """Make the values of a schema settable: OmegaConf treats a frozen dataclass as read-only from
+    the start.
     """
     from omegaconf import DictConfig
 

@@ -1,5 +1,5 @@
-"""What Hydra does around a training: which way a sweeper optimises, what of a sweep is done
-already, the leaderboard at its end, and the output of a failed run.
+"""Support for sweeps: the direction in which a sweeper optimises, the jobs that are already done,
+the leaderboard at the end, and the output of a failed run.
 """
 
 import logging
@@ -30,37 +30,35 @@ from nowcast.explain import explain
 log = logging.getLogger(__name__)
 
 DIRECTIONS = {"csi": "maximize", "loss": "minimize"}
-"""Which way each `training.monitor` is better, as Optuna names it."""
+"""Optuna's name for the direction in which each `training.monitor` is better."""
 GROUPS = ("data", "scaling", "model", "optimizer", "schedule")
 _DIRECTION = "hydra.sweeper.direction"
 
 _WRITTEN = ("output", "page", "status", "metrics", "warnings.file")
 """Keys of the files and folders that a command writes."""
 _SAVED_WITHIN = 20.0  # seconds
-_WAIT = 1.0  # seconds between two looks at a folder in which another process trains
+_WAIT = 1.0  # seconds between two checks of a folder in which another process trains
 
 _folder: list[Path] = []
 _new: list[Path] = []
 
 
 class RememberSweep(Callback):
-    """Hydra tells it where a sweep or a run puts its output, which nothing else knows before
-    and afterwards, and how each job ends.
-    """
+    """Hydra callback that remembers the output folder of a sweep or run and how each job ends."""
 
     def on_run_start(self, config: Any, **kwargs: Any) -> None:
         folder = Path(config.hydra.run.dir)
         _new[:] = [one for one in (folder, *folder.parents) if not one.exists()]
 
     def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
-        """Keep in the folder of a job why it failed, until one there succeeds. What may go well
-        later, as where another process trains there, is no failure.
+        """Record in the folder of a job why it failed, until a job there succeeds. An error that
+        may pass, such as another process training there, does not count as a failure.
         """
         from nowcast.runs import forget_failure, record_failure
 
         folder, outcome = Path(config.hydra.runtime.output_dir), job_return._return_value
         failed = job_return.status == JobStatus.FAILED
-        with suppress(NowcastError, OSError):  # a full disk, perhaps; the failure is told anyway
+        with suppress(NowcastError, OSError):  # perhaps a full disk; the failure is reported anyway
             if failed and not isinstance(outcome, TryLaterError):
                 record_failure(folder, printable(" ".join(explain(outcome)[0].split())))
             elif not failed and isinstance(outcome, float):  # a training returns its score
@@ -76,10 +74,11 @@ class RememberSweep(Callback):
 
 
 def set_direction(config: Any) -> None:
-    """Let a sweeper that optimises, as Optuna's, go the way in which the monitored score is better;
-    its own default is to minimise.
+    """Set the direction of an optimising sweeper such as Optuna's to the one in which the monitored
+    score is better; its own default is to minimise.
 
-    The direction joins Hydra's overrides too, from which the configuration of each job is made.
+    The direction is also added to Hydra's overrides, from which the configuration of each job is
+    composed.
     """
     if OmegaConf.select(config, _DIRECTION) is None:
         return
@@ -91,7 +90,7 @@ def set_direction(config: Any) -> None:
     ]
     if asked and asked[-1] != f"{_DIRECTION}={DIRECTIONS[monitor]}":
         log.warning(
-            "%s: set to %s instead, since training.monitor=%s",
+            "%s: using %s instead, because training.monitor=%s",
             asked[-1],
             DIRECTIONS[monitor],
             monitor,
@@ -103,7 +102,7 @@ def set_direction(config: Any) -> None:
 
 
 def default_values_of_run(keys: set[str]) -> dict[str, Any]:
-    """The values that these keys have in configs/, with the groups chosen for this run."""
+    """Return the values of these keys in configs/, with the groups chosen for this run."""
     choices = HydraConfig.get().runtime.choices if HydraConfig.initialized() else {}
     if not set(GROUPS) <= set(choices):
         return {}
@@ -114,27 +113,25 @@ def default_values_of_run(keys: set[str]) -> dict[str, Any]:
 
 
 def refuse_other_direction(monitor: str) -> None:
-    """Errors: ConfigError if this is a job of a sweep that optimises a score that is better the
-    other way.
-    """
+    """Errors: ConfigError if this job belongs to a sweep that optimises in the other direction."""
     if _direction() not in (None, DIRECTIONS[monitor]):
         raise ConfigError(
-            f"training.monitor: {monitor} is no score for a sweep that is to {_direction()}"
-            " another; give one training.monitor for all jobs."
+            f"training.monitor: {monitor} cannot be used in a sweep whose direction is"
+            f" {_direction()}; give one training.monitor for all jobs."
         )
 
 
 def refuse_undefined_score(monitor: str) -> None:
-    """Errors: ConfigError if this is a job of a sweep that optimises."""
+    """Errors: ConfigError if this job belongs to a sweep that optimises."""
     if _direction() is not None:
         raise ConfigError(
-            f"training.monitor: the validation {monitor.upper()} is undefined, so that no sweep can"
-            " choose by it; set training.monitor=loss."
+            f"training.monitor: the validation {monitor.upper()} is undefined, so a sweep cannot"
+            " optimise it; set training.monitor=loss."
         )
 
 
 def _direction() -> str | None:
-    """The direction of the sweep that this is a job of, if it optimises."""
+    """Return the direction of this job's sweep, or None if it does not optimise."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     config: Any = HydraConfig.instance().cfg
@@ -143,21 +140,19 @@ def _direction() -> str | None:
 
 
 def sweep_folder() -> Path | None:
-    """The folder of the sweep that was run, if one was."""
+    """Return the folder of the sweep that was run, or None."""
     return _folder[0] if _folder else None
 
 
 def forget_sweep() -> None:
-    """Before a command, so that a sweep or a run earlier in this process is not taken for its
-    own.
-    """
+    """Forget an earlier sweep or run in this process; called before each command."""
     _folder.clear()
     _new.clear()
 
 
 def remove_empty_run() -> None:
-    """Remove the folders that Hydra made for a run, the deepest first, as far as nothing but
-    Hydra's own record is in them.
+    """Remove the folders that Hydra made for a run, deepest first, if they contain nothing except
+    Hydra's own record.
     """
     record = _new[0] / ".hydra" if _new else None
     if (
@@ -166,13 +161,13 @@ def remove_empty_run() -> None:
         and [path.name for path in _new[0].iterdir()] == [".hydra"]
     ):
         shutil.rmtree(record, ignore_errors=True)
-    with suppress(OSError):  # something is in it
+    with suppress(OSError):  # not empty
         for folder in _new:
             folder.rmdir()
 
 
 def print_sweep() -> None:
-    """Print and write the leaderboard of the sweep that was run, if one was."""
+    """Print and write the leaderboard if a sweep was run."""
     folder = sweep_folder()
     if folder is None:
         return
@@ -180,13 +175,13 @@ def print_sweep() -> None:
     from nowcast.runs import find_runs
 
     runs = find_runs(folder)
-    if runs:  # else it was only checked, or ended before its first job
+    if runs:  # otherwise it was only checked, or ended before its first job
         write_leaderboard(folder, runs)
 
 
 def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float:
-    """The score of a job of a sweep: of the finished run in its folder, or else by training, which
-    goes on from where an earlier one stopped.
+    """Return the score of a sweep's job: that of the finished run in its folder, else by training,
+    which resumes an earlier run.
     """
     from nowcast.files import is_written
     from nowcast.runs import finished_score, forget_failure
@@ -195,7 +190,7 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
     _end_with_sweep()
     may_be_done = config.resume == "auto" and _has_own_folder()
     if may_be_done and is_written(folder):
-        log.info("%s: another process trains these settings; waiting for it", folder)
+        log.info("%s: waiting for another process that trains with these settings", folder)
         while is_written(folder):
             time.sleep(_WAIT)
     done = finished_score(folder) if may_be_done else None
@@ -208,8 +203,8 @@ def score_of_job(config: Any, folder: Path, train: Callable[[], float]) -> float
 
 @cache
 def _keep_signals_from_children() -> None:
-    """Let processes that a job forks ignore what Slurm tells all processes of a job whose time is
-    over: submitit would queue the job once for each.
+    """Let child processes ignore the signals that Slurm sends to all processes of a job at its time
+    limit: submitit would queue the job again once for each.
     """
 
     def ignore() -> None:
@@ -221,8 +216,8 @@ def _keep_signals_from_children() -> None:
 
 @cache
 def _end_with_sweep() -> None:
-    """Let a process of joblib's save and end once the sweep was killed: it would train on, and then
-    wait for another job for ever.
+    """Let a joblib process save and end when the sweep is killed; otherwise it would train on and
+    then wait forever for another job.
     """
     if not current_process().name.startswith("Loky"):
         return
@@ -231,7 +226,7 @@ def _end_with_sweep() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_WAIT)
-        while True:  # the first one ends the training, the next one the process
+        while True:  # the first signal ends the training, the second one the process
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(_SAVED_WITHIN)
 
@@ -239,45 +234,46 @@ def _end_with_sweep() -> None:
 
 
 def refuse_shared_output(config: Any, overrides: Sequence[str], written: dict[str, Any]) -> None:
-    """Let no two jobs of a sweep write the same files. A training has a folder for each of its
-    settings; a job of another command writes what it is told.
+    """Refuse two jobs of a sweep that write the same files.
 
-    written: what the jobs seen so far write; this one is added. Before the first job runs, each is
-    composed.
+    Each training has a folder of its own; a job of another command writes where its keys say. All
+    jobs are composed before the first one runs.
+
+    written: what the jobs so far write; this job is added.
     Errors: ConfigError.
     """
     if OmegaConf.get_type(config) is TrainConfig:
         return
     for key in _WRITTEN:
         path = _as_written(config, key)
-        # a file of each time has codes of strftime
+        # a path with strftime codes differs between times
         times = [str(config.get(one)) for one in ("at", "period") if "%" in str(path)]
         place = f"{key} {os.path.normpath(str(path))} {times}"
         if path is not None and written.setdefault(place, list(overrides)) != list(overrides):
             own = Path(path).parent / "${hydra:job.num}" / Path(path).name
             raise ConfigError(
-                f"{key}: two jobs of this sweep would write {path}; let it differ from job to job,"
-                f" as '{key}={own}'."
+                f"{key}: two jobs of this sweep would write {path}; give each job its own path,"
+                f" such as '{key}={own}'."
             )
 
 
 def _as_written(config: Any, key: str) -> str | None:
-    """Where a job writes by one of its keys; None for nowhere, or where no other job does."""
+    """Return the path that a job writes for a key; None if it writes nothing, or a path that no
+    other job has.
+    """
     group, _, last = key.rpartition(".")
     node = OmegaConf.select(config, group) if group else config
     if node is None or last not in node or "${hydra:job." in str(node._get_node(last)._value()):
         return None
     path = node[last]
     checkpoint = config.get("checkpoint")
-    if path is None and key == "output" and isinstance(checkpoint, str):  # as export does
+    if path is None and key == "output" and isinstance(checkpoint, str):  # the default of export
         path = Path(checkpoint).with_suffix("")
     return None if path in (None, "-") else str(path)
 
 
 def register_key() -> None:
-    """Let configurations name the folder of each job by its settings, in the process of a job
-    too.
-    """
+    """Register the resolver that names the folder of each job by its settings."""
     OmegaConf.register_new_resolver("settings_key", _settings_key, replace=True)
 
 
@@ -293,7 +289,7 @@ def _settings_key(*, _root_: DictConfig) -> str:
 
 
 def _has_own_folder() -> bool:
-    """Whether this is a job of a sweep, in a folder that no job with other settings has: as it is
+    """Return whether this job of a sweep has a folder that depends on its settings, which is so
     unless the user set hydra.sweep.subdir.
     """
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:

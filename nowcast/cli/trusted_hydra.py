@@ -1,9 +1,9 @@
-"""What a configuration may name: values, and Hydra's own plugins; never code of its own choice, nor
-a file to write a log to.
+"""Refuse code in configurations: only values and Hydra's own plugins are allowed, no other code and
+no log files.
 
-Hydra calls what stands under `_target_`, and Python's logging what stands under `()` and `class`;
-it imports what stands under `hydra.searchpath` as `pkg://`. All else in YAML is data, and bounded:
-it cannot become much more than it is.
+Hydra calls the object named by `_target_`, and Python's logging those named by `()` and `class`;
+Hydra also imports packages given as `pkg://` in `hydra.searchpath`. Everything else in YAML is
+data, and its size is limited.
 """
 
 import os
@@ -35,7 +35,7 @@ from nowcast.untrusted.addresses import holds_secret
 
 _TARGET = "_target_"
 _RUN = "hydra.mode=RUN"
-"""What Hydra appends to the overrides of a run whose mode is not given."""
+"""The override that Hydra appends to a run whose mode is not given."""
 _HYDRAS_OWN = "pkg://hydra.conf"
 _OUR_TARGETS = {"nowcast.cli.sweep.RememberSweep"}
 _LOGGING = {
@@ -43,15 +43,15 @@ _LOGGING = {
     "()": {"colorlog.ColoredFormatter"},
     "stream": {"ext://sys.stdout", "ext://sys.stderr"},
 }
-"""Which classes the logging of Hydra may use: none that opens a file, which it could empty, or
-a connection.
+"""Classes that Hydra's logging may use: none that opens (and could empty) a file, or opens a
+connection.
 """
 _NOT_FROM_FILES = {
     "custom_search_space": "a function",
-    "env_set": "environment variables, which libraries load code by",
+    "env_set": "environment variables, through which libraries load code",
 }
 _OF_LAUNCHER = re.compile(r"[^\x00-\x1f\x7f]*"), re.compile(r"[A-Za-z_][\w-]*")
-"""Texts and keys of a launcher: Slurm's stand in a script for a shell, each in its own line."""
+"""Allowed texts and keys of a launcher: Slurm's are written into a shell script, one per line."""
 _LIBRARIES = {
     "hydra/launcher/joblib": "hydra_joblib_launcher",
     "hydra/launcher/submitit_local": "hydra_submitit_launcher",
@@ -59,16 +59,16 @@ _LIBRARIES = {
     "hydra/sweeper/optuna": "hydra_optuna_sweeper",
 }
 """Configurations in configs/ that an optional library runs."""
-# where Hydra may write config.yaml and two others, over any that are there
+# folders to which Hydra may write config.yaml and two other files, replacing existing ones
 _COPIES = {None, ".hydra"}
-_MOST_LOADED = 1000  # files of one configuration, each as often as it is named
-_MOST_RESOLVED = 2000  # interpolations of one configuration
-_LONGEST = 2**13  # signs of a text that an interpolation gives
+_MOST_LOADED = 1000  # files in one configuration, counted each time one is named
+_MOST_RESOLVED = 2000  # interpolations in one configuration
+_LONGEST = 2**13  # characters in the text from an interpolation
 _resolved: Counter[str] = Counter()
 
 
 class CheckedSource(FileConfigSource):
-    """A folder of configurations; a file of a user is looked through before it is read."""
+    """A folder of configurations that checks a user's file before reading it."""
 
     def load_config(self, config_path: str) -> ConfigResult:
         path = os.path.join(self.path, self._normalize_file_name(config_path))
@@ -80,12 +80,12 @@ class CheckedSource(FileConfigSource):
 
 
 class CheckedLoader(ConfigLoaderImpl):
-    """Hydra's loader of configurations; of one that names code it raises ConfigError, before Hydra
-    acts on it.
+    """Hydra's configuration loader; it raises ConfigError for a configuration that names code,
+    before Hydra runs it.
 
-    Launchers send it to the processes of their jobs, which compose again. Hydra composes a run
-    twice, first to learn its mode; what that gave serves the run, unless one of the overrides, or a
-    default that is missing, means something else to a sweep.
+    Launchers send the loader to the processes of their jobs, which compose again. Hydra composes a
+    run twice, first to find its mode. The first result is reused for the run, unless an override or
+    a missing default means something else in a sweep.
     """
 
     _for_mode: tuple[list[str], DictConfig] | None = None
@@ -114,8 +114,8 @@ class CheckedLoader(ConfigLoaderImpl):
             loaded.update([config_path])
             if loaded.total() > _MOST_LOADED:
                 raise ConfigError(
-                    f"{config_path}: the defaults lists name {_MOST_LOADED} files and more, one of"
-                    f" them {loaded[config_path]} times."
+                    f"{config_path}: the defaults lists name more than {_MOST_LOADED} files; this"
+                    f" one {loaded[config_path]} times."
                 )
             _offer_plugin(config_path)
             offer_model(config_path)
@@ -123,7 +123,7 @@ class CheckedLoader(ConfigLoaderImpl):
 
         for source in repo.get_sources():
             if source.scheme() == "structured":
-                # Hydra made a copy, which would know no model that is offered later
+                # Hydra's copy would not contain models that are registered later
                 source.store = ConfigStore.instance()  # type: ignore[attr-defined]
         repo.initialize_sources, repo.load_config = initialize_checked, load_counted  # type: ignore[method-assign]
         super()._process_config_searchpath(config_name, parsed_overrides, repo)
@@ -143,7 +143,7 @@ class CheckedLoader(ConfigLoaderImpl):
         *args: Any,
         **kwargs: Any,
     ) -> DictConfig:
-        _bound_interpolations()  # in the process of a job too
+        _bound_interpolations()  # also in the process of a job
         register_key()
         _resolved.clear()
         before, self._for_mode = self._for_mode, None
@@ -164,8 +164,8 @@ class CheckedLoader(ConfigLoaderImpl):
 
 
 def _offer_plugin(config_path: str) -> None:
-    """Let the values in configs/ of a launcher or sweeper stand above those that its library brings
-    under the same name, which get the name `…_schema`.
+    """Let our values of a launcher or sweeper in configs/ override those of its library, which
+    have the same name and are renamed to `…_schema`.
 
     Errors: MissingLibraryError if that library is not installed.
     """
@@ -184,7 +184,7 @@ def _offer_plugin(config_path: str) -> None:
 
 
 def _check_sources(repository: Any) -> None:
-    """Let all folders of a repository be looked through."""
+    """Let all folders of a repository check the files that they load."""
     assert isinstance(repository, ConfigRepository)
     repository.sources = [
         (
@@ -197,7 +197,7 @@ def _check_sources(repository: Any) -> None:
 
 
 def _bound_interpolations() -> None:
-    """Let OmegaConf refuse what interpolations of interpolations would make without end."""
+    """Let OmegaConf refuse too many interpolations, or one with too long a text."""
     resolve = Container.resolve_parse_tree
     if hasattr(resolve, "__wrapped__"):
         return
@@ -211,22 +211,22 @@ def _bound_interpolations() -> None:
             )
         value = resolve(*args, **kwargs)
         if isinstance(value, str) and len(value) > _LONGEST:
-            raise ConfigError(f"a text of more than {_LONGEST} signs; write a shorter one.")
+            raise ConfigError(f"a text of more than {_LONGEST} characters; write a shorter one.")
         return value
 
     Container.resolve_parse_tree = resolve_bounded  # type: ignore[method-assign]
 
 
 def _refuse_packages(config_search_path: ConfigSearchPath) -> None:
-    """Errors: ConfigError for a place of configurations that is a package, which is imported to
-    be looked into; those that Hydra and its installed plugins bring may be.
+    """Errors: ConfigError for a configuration source that is a package, since reading it would
+    import it; packages of Hydra and its installed plugins are allowed.
     """
     for place in config_search_path.get_path():
         key = "--config-path" if place.provider == "main" else str(place.provider).partition(" ")[0]
         given = key in ("--config-path", "hydra.searchpath")
         if given and str(place.path).startswith("pkg://") and place.path != _HYDRAS_OWN:
             raise ConfigError(
-                f"{key}: {place.path!r} is a package, which is code; give a folder, as"
+                f"{key}: {place.path!r} is a package, which is code; give a folder, such as"
                 " file:///etc/nowcast."
             )
 
@@ -239,25 +239,24 @@ def _means_other_to_a_sweep(config: DictConfig, overrides: Sequence[str]) -> boo
 
 
 def check_configurations() -> None:
-    """From here on, Hydra composes by CheckedLoader."""
+    """Let Hydra compose with CheckedLoader from now on."""
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
 
 
 def refuse_pickle(words: Sequence[str]) -> None:
-    """Errors: UsageError for Hydra's --experimental-rerun, however shortened, which unpickles a
-    file.
-    """
+    """Errors: UsageError for Hydra's --experimental-rerun, also shortened: it unpickles a file."""
     for word in words:
         if re.match(r"--e\w*", word):
             raise UsageError(
-                f"{word}: nowcast runs nothing that is pickled; give the overrides of that run"
+                f"{word}: nowcast does not load pickled files; give the overrides of that run"
                 " again."
             )
 
 
 def refuse_code(config: DictConfig) -> None:
-    """Errors: ConfigError where a composed configuration names code that is not Hydra's own, or
-    holds a password, before any of it is written.
+    """Check a composed configuration before any of it is written.
+
+    Errors: ConfigError if it names code other than Hydra's own, or contains a password.
     """
     targets = _OUR_TARGETS | set(_registered(ConfigStore.instance().repo))
     for keys, value in _values(config, ()):
@@ -265,20 +264,17 @@ def refuse_code(config: DictConfig) -> None:
         hydras = keys[0] == "hydra"
         if key == _TARGET and not (hydras and value in targets):
             raise ConfigError(
-                f"{name}: {value!r} is code, which a configuration cannot name; leave it out."
+                f"{name}: {value!r} is code, which a configuration must not name; leave it out."
             )
         if isinstance(value, str) and holds_secret(value):
             raise ConfigError(
-                f"{name}: an address holds a password or a signature, which would be stored with"
-                " results; leave it out, and give credentials by the environment."
+                f"{name}: the address contains a password or a signature, which would be stored"
+                " with results; leave it out, and give credentials in environment variables."
             )
         if isinstance(value, int) and abs(value) >= 2**63:
-            raise ConfigError(f"{name}: no number here is so large; give a smaller one.")
+            raise ConfigError(f"{name}: this number is too large; give a smaller one.")
         if keys == ("hydra", "output_subdir") and value not in _COPIES:
-            raise ConfigError(
-                f"{name}: {value!r} could hold files of the names that Hydra writes there; leave it"
-                " out."
-            )
+            raise ConfigError(f"{name}: Hydra could overwrite files in {value!r}; leave it out.")
         if not hydras or len(keys) < 3:
             continue
         if keys[1] == "launcher":
@@ -294,7 +290,9 @@ def refuse_code(config: DictConfig) -> None:
 def _check_launcher(name: str, key: Any, value: Any) -> None:
     text, word = _OF_LAUNCHER
     if not (text.fullmatch(str(value)) and (isinstance(key, int) or word.fullmatch(str(key)))):
-        raise ConfigError(f"{name}: {value!r} is no key with one line of text; write it so.")
+        raise ConfigError(
+            f"{name}: {value!r} is not one line of text under a plain key; write one."
+        )
 
 
 def _check_logging(name: str, key: Any, value: Any) -> None:
@@ -303,17 +301,17 @@ def _check_logging(name: str, key: Any, value: Any) -> None:
     if late or (kind and str(value) not in _LOGGING[kind]):
         known = ", ".join(sorted(_LOGGING[kind or "class"]))
         raise ConfigError(
-            f"{name}: {str(value)!r} is nothing that logging may use, which goes to the terminal"
-            f" only; choose hydra/job_logging=stderr and hydra/hydra_logging=stderr, or of {known},"
-            " and redirect stderr to keep a log."
+            f"{name}: {str(value)!r} is not allowed, because logging may only write to the"
+            " terminal; choose hydra/job_logging=stderr and hydra/hydra_logging=stderr, or one of"
+            f" {known}, and redirect stderr to keep a log."
         )
 
 
 def _values(
     node: DictConfig | ListConfig, keys: tuple[Any, ...]
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """All keys below a node, with their values; those of interpolations that cannot be resolved
-    yet as they are written.
+    """Yield all keys below a node with their values; an interpolation that cannot be resolved yet
+    is given as its text.
     """
     if node._is_none() or node._is_missing() or node._is_interpolation():
         return
@@ -329,7 +327,7 @@ def _values(
 
 
 def _registered(group: dict[str, Any]) -> Iterator[str]:
-    """The targets of the configurations that Hydra and its installed plugins bring with them."""
+    """Yield the targets in the configurations of Hydra and its installed plugins."""
     for entry in group.values():
         if isinstance(entry, dict):
             yield from _registered(entry)

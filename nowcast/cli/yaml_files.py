@@ -1,5 +1,5 @@
-"""YAML files of a user, looked through before anything is built of them: what they would become
-is bounded.
+"""Check a user's YAML files before anything is built from them, and limit what they can expand
+to.
 """
 
 import re
@@ -31,8 +31,8 @@ _TAGS = {
 
 
 def check_yaml(path: str | Path) -> None:
-    """Errors: ConfigError, naming file and line, for what is no UTF-8, no YAML, or more than a
-    configuration needs.
+    """Errors: ConfigError, naming file and line, for a file that is not UTF-8, not YAML, or larger
+    than a configuration needs.
     """
     text = _text(Path(path))
     try:
@@ -40,36 +40,34 @@ def check_yaml(path: str | Path) -> None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ConfigError(
-            f"{path}: no YAML"
+            f"{path}: not valid YAML"
             f" ({error.problem or error.context}{f', line {mark.line + 1}' if mark else ''})."
         ) from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: no YAML ({' '.join(str(error).split())}).") from error
+        raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())}).") from error
 
 
 def _text(path: Path) -> str:
     about = path.stat()
     if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:
         raise ConfigError(
-            f"{path}: no file of YAML, or larger than {MOST_BYTES} bytes; give another."
+            f"{path}: not a regular file, or larger than {MOST_BYTES} bytes; give another."
         )
     content = path.read_bytes()
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ConfigError(
-            f"{path}: line {line} is not in UTF-8; save the file as UTF-8."
-        ) from error
+        raise ConfigError(f"{path}: line {line} is not UTF-8; save the file as UTF-8.") from error
     if text.startswith("\ufeff"):
-        raise ConfigError(f"{path}: begins with a byte order mark; save it as UTF-8 without one.")
+        raise ConfigError(f"{path}: starts with a byte order mark; save it as UTF-8 without one.")
     return text
 
 
 def _refuse_huge(events: Iterable[Any], path: str | Path) -> None:
-    """Count the nodes that would exist with each alias copied out, without copying any."""
-    sizes: dict[str, int] = {}  # nodes below each anchor that is complete
-    # the anchor of each collection that is open, and its nodes
+    """Count the nodes with each alias expanded, without expanding any, and refuse too many."""
+    sizes: dict[str, int] = {}  # nodes below each complete anchor
+    # the anchor of each open collection, and its number of nodes
     counts: list[tuple[str | None, int]] = [(None, 0)]
     for event in events:
         where = f"{path}: line {event.start_mark.line + 1}"
@@ -82,25 +80,25 @@ def _refuse_huge(events: Iterable[Any], path: str | Path) -> None:
         if isinstance(event, CollectionStartEvent | ScalarEvent):
             _refuse_value(event, where)
             if len(counts) == 1 and isinstance(event, ScalarEvent) and not _is_nothing(event):
-                raise ConfigError(f"{where}: no keys with values; write them as key: value.")
+                raise ConfigError(f"{where}: no keys with values; write them as 'key: value'.")
         if isinstance(event, CollectionStartEvent):
             counts.append((anchor, size))
             if len(counts) > DEEPEST:
                 raise ConfigError(
-                    f"{where}: more than {DEEPEST} brackets within each other; no key needs so"
+                    f"{where}: more than {DEEPEST} levels of nesting; no configuration needs so"
                     " many."
                 )
             continue
         if isinstance(event, AliasEvent):
             if any(anchor == one for one, _ in counts):
-                raise ConfigError(f"{where}: *{anchor} would hold itself; leave it out.")
+                raise ConfigError(f"{where}: *{anchor} refers to itself; leave it out.")
             size = sizes.get(event.anchor, 1)
         elif anchor is not None:
             sizes[anchor] = size
         counts[-1] = (counts[-1][0], counts[-1][1] + size)
         if sum(count for _, count in counts) > MOST_NODES:
             raise ConfigError(
-                f"{where}: more than {MOST_NODES} values, with what aliases repeat; no"
+                f"{where}: more than {MOST_NODES} values, counting repeats by aliases; no"
                 " configuration needs so many."
             )
 
@@ -108,13 +106,12 @@ def _refuse_huge(events: Iterable[Any], path: str | Path) -> None:
 def _refuse_value(event: Any, where: str) -> None:
     if event.tag not in _TAGS:
         raise ConfigError(
-            f"{where}: the tag {event.tag!r} is nothing that a configuration may have; leave it"
-            " out."
+            f"{where}: the tag {event.tag!r} is not allowed in a configuration; leave it out."
         )
     if isinstance(event, ScalarEvent) and not is_text(event.value):
         raise ConfigError(
-            f"{where}: a text with \\0, or with half a sign as \\uD800; no name of a file may"
-            " hold it."
+            f"{where}: a text with \\0 or a lone surrogate such as \\uD800, which no file name may"
+            " contain; leave it out."
         )
     if isinstance(event, ScalarEvent) and len(event.value) > MOST_DIGITS and _is_number(event):
         raise ConfigError(
@@ -123,7 +120,7 @@ def _refuse_value(event: Any, where: str) -> None:
 
 
 def _is_nothing(event: Any) -> bool:
-    """Whether it is the one value of a document that holds comments only."""
+    """Return whether this is the single null value of a document with only comments."""
     return event.implicit[0] and event.value in ("", "~", "null")
 
 

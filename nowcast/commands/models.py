@@ -14,7 +14,7 @@ def models(name: str | None, as_json: bool) -> str:
 
     Raises:
         MissingInputError: if there is no model of this name.
-        DataError: if a file is not the one that its card describes.
+        DataError: if a file does not match its card.
     """
     names = model_names() if name is None else [name]
     cards = {one: {**card_of(one), "path": str(path_of(one))} for one in names}
@@ -23,4 +23,4 @@ def models(name: str | None, as_json: bool) -> str:
     if name is not None:
         return card_text(name).rstrip("\n")
     rows = [f"{one}: {card['summary']}" for one, card in cards.items()]
-    return "\n".join([*rows, "'nowcast models NAME' shows the card of one."])
+    return "\n".join([*rows, "'nowcast models NAME' shows the card of a model."])

@@ -1,4 +1,4 @@
-"""`nowcast plot`: forecast files, and what was then observed → one picture or film."""
+"""`nowcast plot`: draw forecast files, also with the observations, as a picture or film."""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -25,8 +25,9 @@ from nowcast.radar import find_files, open_files
 
 
 def plot(config: PlotConfig, files: Sequence[str]) -> Path:
-    """Draw the forecasts of these files side by side, below what was then observed where `data`
-    is given. → the file written.
+    """Draw the forecasts of these files, below the observations if `data` is given.
+
+    Return the path of the picture.
     """
     forecasts = open_alike(files)
     first = next(iter(forecasts.values()))
@@ -49,10 +50,10 @@ def open_around(data: RadarConfig, forecast: xr.Dataset, before: int) -> xr.Data
 
 
 def open_alike(files: Sequence[str]) -> dict[str, xr.Dataset]:
-    """Forecasts by name.
+    """Open forecasts by name.
 
-    Errors: UsageError for none, or one twice; DataError where grid, reference time or lead times
-    differ.
+    Errors: UsageError for no file, or one given twice; DataError if grid, reference time or lead
+    times differ.
     """
     if not files:
         raise UsageError(
@@ -73,14 +74,16 @@ def open_alike(files: Sequence[str]) -> dict[str, xr.Dataset]:
         problem = forecasts_differ(forecasts[0], forecast)
         if problem:
             raise DataError(
-                f"{file}: cannot be drawn beside {files[0]} ({problem}); draw them apart."
+                f"{file}: cannot be drawn with {files[0]} ({problem}); draw them separately."
             )
     return dict(zip(names_of(files, forecasts), forecasts, strict=True))
 
 
 def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]:
-    """The method of each forecast, as in tables of scores; if several have the same, with its rate
-    where these differ, and with the folder or file where even that is the same.
+    """Return the method of each forecast, as in tables of scores.
+
+    If several have the same method, the names add the rate if it differs, and otherwise the folder
+    or file.
     """
     methods = [method_name(forecast) for forecast in forecasts]
     rates = [forecast.attrs.get(RATE_BY) for forecast in forecasts]
@@ -106,9 +109,7 @@ def names_of(files: Sequence[str], forecasts: Sequence[xr.Dataset]) -> list[str]
 
 
 def differing_parts(paths: Sequence[str]) -> list[str]:
-    """Of paths that differ the folders, or the file names, in which they do: of a/fc/x.nc and
-    b/fc/x.nc a and b.
-    """
+    """Return the parts in which paths differ: a and b for a/fc/x.nc and b/fc/x.nc."""
     parts = [Path(path).resolve().parts for path in paths]
     common = next(k for k, names in enumerate(zip_longest(*parts)) if len(set(names)) > 1)
     rest = [one[common:] for one in parts]
@@ -120,5 +121,5 @@ def differing_parts(paths: Sequence[str]) -> list[str]:
         ),
         0,
     )
-    same = min(same, min(map(len, rest)) - 1)  # none is left without a name
+    same = min(same, min(map(len, rest)) - 1)  # keep at least one part of each
     return [str(Path(*one[: len(one) - same])) for one in rest]

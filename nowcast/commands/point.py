@@ -1,4 +1,4 @@
-"""`nowcast point`: forecast files → what they say of a place, or of each place of a list."""
+"""`nowcast point`: print the forecast for a place, or for each place of a list."""
 
 import json
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from nowcast.places.zone import zone_of
 def point(config: PointConfig, files: Sequence[str], as_json: bool) -> None:
     """Print the answers of each forecast file, in words or as one JSON document.
 
-    Errors: UsageError without a file; DataError, once all is printed, if a forecast does not know
-    the one place that was asked for.
+    Errors: UsageError without a file; DataError, after everything is printed, if a forecast does
+    not cover the single place asked for.
     """
     if not files:
         raise UsageError(
@@ -77,5 +77,5 @@ def _print_table(screen: Console, header: Sequence[str], rows: Sequence[Sequence
         table.add_row(*row)
     with screen.capture() as drawn:
         screen.print(table)
-    # a table fills every line with spaces up to its longest
+    # without the spaces that a table adds at the end of each line
     print("\n".join(line.rstrip() for line in drawn.get().splitlines()))

@@ -1,5 +1,5 @@
-"""`nowcast predict`: checkpoint or baseline + radar files → forecast files: of the newest
-frame, of a time, of a period, or of each frame that lands.
+"""`nowcast predict`: forecast with a checkpoint or baseline from the newest frame, at a time, for a
+period, or whenever a frame arrives.
 """
 
 import logging
@@ -41,31 +41,31 @@ from nowcast.service.report import Journal, Report, open_journal
 log = logging.getLogger(__name__)
 
 _FILES = ("log_file", "status", "metrics", "page", "places")
-_WAIT = 30.0  # seconds after which a watching process tries again to write what it could not
+_WAIT = 30.0  # seconds until a watching process tries a failed write again
 
 
 def predict(config: PredictConfig) -> None:
-    """Run the cycles that the configuration asks for.
+    """Run the forecast cycles that the configuration asks for.
 
-    Errors: of the first that fails, once all others of a period are done.
+    Errors: that of the first failed cycle, after all others of a period are done.
     """
-    refuse_collisions(config)  # first, for a journal writes the status
+    refuse_collisions(config)  # first, because opening the journal writes the status
     with open_journal(config) as journal:
         questions = read_questions(config)
         for checkpoint in config.checkpoints:
             if not Path(checkpoint).is_file():
                 raise MissingInputError(
-                    f"{checkpoint}: no such checkpoint; give one that 'nowcast train' wrote, as"
-                    " checkpoint=runs/…/best.pt."
+                    f"{checkpoint}: no such checkpoint; give a checkpoint of 'nowcast train', such"
+                    " as checkpoint=runs/…/best.pt."
                 )
-        if config.format == GEOTIFF:  # now, rather than once the forecast is made
+        if config.format == GEOTIFF:  # now, rather than after the forecast is made
             require_rasterio()
         cycles = Cycles(config, journal, questions)
         while True:
             with only_writer(output_folder(config.output), wait=config.lock_wait):
                 if config.watch:
                     cycles.watch()
-                    continue  # the folder was removed, and the lock with it
+                    continue  # the folder was removed together with the lock
                 if config.period is not None:
                     cycles.fill(config.period)
                 else:
@@ -74,14 +74,14 @@ def predict(config: PredictConfig) -> None:
 
 
 def now() -> np.datetime64:
-    """By the wall clock, in UTC."""
+    """Return the current time in UTC."""
     return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "ns")
 
 
 def refuse_collisions(config: PredictConfig) -> None:
-    """Errors: ConfigError where two keys name one file."""
+    """Errors: ConfigError if two keys name the same file."""
     given: list[tuple[str, str | None]] = []
-    with suppress(MissingInputError):  # which is said once there is a journal
+    with suppress(MissingInputError):  # reported later, when the journal is open
         given = [("checkpoint", one) for one in config.checkpoints]
     given += [(key, getattr(config, key)) for key in _FILES]
     named = [(key, Path(path).expanduser().resolve()) for key, path in given if path is not None]
@@ -95,19 +95,19 @@ def refuse_collisions(config: PredictConfig) -> None:
     )
     for key, suffix in (("places", PLACES_CSV), ("status", PLACES_JSON)):
         mine = Path(getattr(config, key) or "").expanduser().resolve()
-        beside = mine.is_relative_to(output_folder(config.output).resolve())
-        if beside and mine.name.endswith(suffix):
+        in_output = mine.is_relative_to(output_folder(config.output).resolve())
+        if in_output and mine.name.endswith(suffix):
             raise ConfigError(
-                f"{key}: {mine} may be written as the answers of a forecast; give it another name"
-                " or folder."
+                f"{key}: {mine} could be overwritten by the place file of a forecast; give it"
+                " another name or folder."
             )
     for (one, path), (other, another) in combinations(named, 2):
-        if path == another and one != other:  # two checkpoints may be links to one
+        if path == another and one != other:  # two checkpoints may link to the same file
             raise ConfigError(f"{one}, {other}: both are {path}; give each a file of its own.")
 
 
 class Cycles:
-    """Cycles of one configuration; what was opened for one serves those after it."""
+    """Forecast cycles of one configuration; later cycles reuse what earlier ones opened."""
 
     def __init__(self, config: PredictConfig, journal: Journal, questions: Questions) -> None:
         self.config, self.journal, self.questions = config, journal, questions
@@ -116,7 +116,7 @@ class Cycles:
         self.newest: np.datetime64 | None = None
 
     def run(self, at: np.datetime64 | None) -> Report:
-        """One cycle, from `at` or from the newest frame, and its report, which is written.
+        """Run one cycle, from `at` or from the newest frame, and write and return its report.
 
         Errors: as `run_cycle`.
         """
@@ -134,15 +134,15 @@ class Cycles:
         return report
 
     def fill(self, first_and_last: list[str]) -> None:
-        """A cycle for each time of a period.
+        """Run a cycle for each time of a period.
 
-        Errors: of the first that failed, once all are done.
+        Errors: that of the first failed cycle, after all are done.
         """
         times = self.source.reference_times(parse_period("period", first_and_last))
         if len({forecast_path(self.config.output, at) for at in times}) < len(times):
             raise ConfigError(
-                f"output: {self.config.output!r} gives one name to several of these times; add %H"
-                " and %M."
+                f"output: {self.config.output!r} gives several of these times the same name; add"
+                " %H and %M."
             )
         failures, warned = list[Exception](), list[WarnedError]()
         for at in times:
@@ -155,7 +155,7 @@ class Cycles:
         if failures:
             message, code = explain(failures[0])
             failed = NowcastError(
-                f"{len(failures)} of {len(times)} forecasts failed, the first so: {message}"
+                f"{len(failures)} of {len(times)} forecasts failed; the first error: {message}"
             )
             failed.exit_code = code
             raise failed from failures[0]
@@ -163,10 +163,11 @@ class Cycles:
             raise warned[0]
 
     def watch(self) -> None:
-        """A cycle whenever a file lands, the checkpoint changes or the newest frame has become too
-        old, until a signal ends it, or the folder of forecasts is gone and with it the lock. One
-        that fails ends nothing, but for a configuration that the first one refuses; one that could
-        not write is tried again after a while.
+        """Run a cycle whenever a file arrives, the checkpoint changes or the newest frame becomes
+        too old, until a signal arrives or the output folder (with its lock) is removed.
+
+        A failed cycle does not end the loop, except if the first one refuses the configuration. A
+        cycle that could not write is tried again later.
         """
         seen, again, is_first = None, math.inf, True
         while is_locked(output_folder(self.config.output)):
@@ -180,8 +181,8 @@ class Cycles:
             time.sleep(self.config.poll)
 
     def _landed(self) -> Hashable:
-        """Another one whenever a file lands, the checkpoint changes, a frame is no longer ahead
-        of the clock, or the folder cannot be listed any more.
+        """Return a value that changes if a file arrives, a checkpoint changes, a frame is no longer
+        ahead of the clock, or the folder cannot be listed any more.
         """
         try:
             checkpoints = {one: version_of(Path(one)) for one in self.config.checkpoints}
@@ -190,22 +191,22 @@ class Cycles:
             return str(error)
 
     def _is_stale(self) -> bool:
-        """Whether the newest frame that was forecast from is older than `max_age`."""
+        """Return whether the newest frame used in a forecast is older than `max_age`."""
         return self.newest is not None and self.source.is_too_old(self.newest, now())
 
     def _run_on(self, is_first: bool) -> Exception | None:
-        """A cycle that is not the last, and what failed in it, which its report has.
+        """Run one cycle of many and return its error, which is also in its report, or None.
 
-        Errors: ConfigError of the first.
+        Errors: ConfigError in the first cycle.
         """
         try:
             self.run(None)
         except Exception as error:
             if is_first and isinstance(error, ConfigError):
                 raise
-            # which hold the frames and tensors of the cycle
+            # release the frames and tensors of the cycle
             traceback.clear_frames(error.__traceback__)
-            if not isinstance(error, WarnedError):  # that cycle went well
+            if not isinstance(error, WarnedError):  # a warning is no failure
                 return error
         if self.model_cache.opened is not None:
             try:
@@ -219,8 +220,8 @@ class Cycles:
 
 
 def _heed_a_signal() -> None:
-    """Errors: Interrupted where a signal was heard at a moment when Python drops what its
-    handler raises, as in a finaliser.
+    """Errors: Interrupted if a signal arrived while Python dropped the exception of its handler,
+    for instance in a finaliser.
     """
     heard = getattr(signal.getsignal(signal.SIGTERM), "heard", None)
     if heard is not None:

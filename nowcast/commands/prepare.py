@@ -1,4 +1,4 @@
-"""`nowcast prepare`: raw radar files → one store that training reads fast."""
+"""`nowcast prepare`: convert raw radar files to one store that training reads fast."""
 
 import hashlib
 import logging
@@ -42,7 +42,7 @@ _FILES_AT_ONCE = 32  # described by a worker at a time
 
 @dataclass(frozen=True)
 class Pixels:
-    """Which pixels of the source, and what becomes of them."""
+    """The crop of the source grid, and how it is resampled."""
 
     rows: slice
     columns: Columns
@@ -51,9 +51,7 @@ class Pixels:
 
 
 def prepare(config: PrepareConfig) -> None:
-    """Write the days of the store that are not there yet, and anew those that new files have
-    changed.
-    """
+    """Write the days that the store lacks, and rewrite days that new files have changed."""
     period = None if config.period is None else parse_period("period", config.period)
     options, store = reading(config.data), Path(config.output)
     paths = find_sources(config, period)
@@ -80,7 +78,7 @@ def prepare(config: PrepareConfig) -> None:
 
 
 def find_sources(config: PrepareConfig, period: Period | None) -> list[Path]:
-    """The raw files. Errors: MissingInputError; ConfigError where the store would be among them."""
+    """Find the raw files. Errors: MissingInputError; ConfigError if the store is among them."""
     source, store = Path(config.data.path).expanduser().resolve(), Path(config.output).resolve()
     span = around(period, config)
     found = find_files(config.data.path, span[0] if span else None, config.data.format)
@@ -89,15 +87,15 @@ def find_sources(config: PrepareConfig, period: Period | None) -> list[Path]:
         path.resolve().is_relative_to(store) for path in paths
     ):
         raise ConfigError(
-            f"output: {config.output} lies within data.path, where it would be read as input;"
-            " choose another."
+            f"output: {config.output} is inside data.path and would be read as input; choose"
+            " another folder."
         )
     return paths
 
 
 def around(period: Period | None, config: PrepareConfig) -> list[TimeSpan]:
-    """The frames that those of a period are made of: the first and last of a coarser clock need
-    some that lie before and after it.
+    """Return the time span of the source frames of a period: averages over a coarser time step also
+    need frames just before and after it.
     """
     if period is None:
         return []
@@ -108,11 +106,11 @@ def around(period: Period | None, config: PrepareConfig) -> list[TimeSpan]:
 def describe_sources(
     paths: list[Path], options: ReadOptions, config: PrepareConfig, period: Period | None = None
 ) -> tuple[Series, list[Problem]]:
-    """The series of all good files that have frames in the period, and why the others are not among
-    them.
+    """Return the series of all good files with frames in the period, and the problems of the
+    others.
 
-    Errors: that of the first bad file, unless they are to be skipped; DataError where no file is
-    good; MissingInputError where none has a frame in the period.
+    Errors: that of the first bad file, unless bad files are skipped; DataError if no file is good;
+    MissingInputError if none has a frame in the period.
     """
     asked, spans = [] if period is None else [(period.start, period.end)], around(period, config)
     groups = [
@@ -137,30 +135,31 @@ def describe_sources(
     bad += others
     if not files:
         raise DataError(
-            f"{config.data.path}: none of its {len(paths)} files can be used; the first: {bad[0]}"
+            f"{config.data.path}: none of its {len(paths)} files can be used; the first error:"
+            f" {bad[0]}"
         )
-    # also a time off the clock of the others, or a frame that comes twice and cannot be read
+    # also for a time that does not fit the time step, or an unreadable duplicate frame
     on_bad = refuse if config.on_bad_file == "fail" else bad.append
     series = build_series(files, options, asked, spans, on_bad)
     if not np.isfinite(series.timestep_minutes):
         raise DataError(
-            f"{config.data.path}: holds a single frame, and the spacing of one is not known; give"
+            f"{config.data.path}: contains a single frame, so the time step is not known; give"
             " more files."
         )
     return series, bad
 
 
 def refuse_bad(problems: Sequence[Problem], config: PrepareConfig) -> None:
-    """Errors: DataError with the first reason, unless bad files are to be skipped."""
+    """Errors: DataError with the first problem, unless bad files are skipped."""
     if problems and config.on_bad_file == "fail":
         others = f" ({len(problems) - 1} more like it)" if len(problems) > 1 else ""
-        raise DataError(f"{problems[0]}{others} Or leave bad files out with on_bad_file=skip.")
+        raise DataError(f"{problems[0]}{others} To leave out bad files, set on_bad_file=skip.")
 
 
 def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> Preparation:
-    """What is done to every frame.
+    """Plan the processing of every frame.
 
-    Errors: ConfigError, DataError where its pixels cannot be cropped or resampled so.
+    Errors: ConfigError, DataError if its pixels cannot be cropped or resampled like this.
     """
     first = series.files[0]
     pixels = choose_pixels(first, config)
@@ -185,7 +184,7 @@ def plan_pixels(series: Series, options: ReadOptions, config: PrepareConfig) -> 
 
 
 def choose_pixels(file: RadarFile, config: PrepareConfig) -> Pixels:
-    """The crop of a grid, and the pixels that are made of it."""
+    """Choose the crop of a grid and its resampling."""
     where, place = str(file.path), file.place
     rows: slice = slice(0, file.layout.shape[0])
     columns: Columns = slice(0, file.layout.shape[1])
@@ -204,13 +203,13 @@ def choose_pixels(file: RadarFile, config: PrepareConfig) -> Pixels:
         path = copied(find_files(config.grid), config.data)[0]
         target = describe_file(
             path, ReadOptions(units="dBZ", zr=MARSHALL_PALMER)
-        ).place  # only the place counts, whatever it measures
+        ).place  # only its grid is used, whatever it measures
         resample, place = to_grid(place, target, where, str(path)), target
     return Pixels(rows, columns, resample, place)
 
 
 def describe_place(pixels: Pixels) -> str:
-    """The place of pixels in a few words that differ where it does."""
+    """Return a short text that identifies the place of the pixels."""
     digest = hashlib.sha256()
     for name, variable in sorted(pixels.place.items()):
         about = (
@@ -231,8 +230,9 @@ def describe_place(pixels: Pixels) -> str:
 def make_days(
     preparation: Preparation, plans: list[DayPlan], workers: int
 ) -> tuple[int, dict[str, str]]:
-    """Write the days, several at a time. → how many frames were made, and which were left out:
-    time → reason.
+    """Write the days, several at a time.
+
+    Return how many frames were made, and the reasons for left-out frames by time.
     """
     frames, unread = 0, {}
     with progress("preparing", "frame", sum(plan.needed.size for plan in plans)) as advance:
@@ -244,7 +244,7 @@ def make_days(
 
 @contextmanager
 def progress(what: str, unit: str, total: int) -> Iterator[Callable[[int], Any]]:
-    """A progress bar on a terminal; nothing in a log."""
+    """Show a progress bar on a terminal, and nothing in a log."""
     with tqdm(desc=what, unit=unit, total=total, leave=False, disable=None, file=sys.stderr) as bar:
         yield bar.update
 
@@ -252,8 +252,8 @@ def progress(what: str, unit: str, total: int) -> Iterator[Callable[[int], Any]]
 def summarise(
     store: Path, made: int, bad: list[Problem], unread: dict[str, str], config: PrepareConfig
 ) -> None:
-    """List what was left out, now and by earlier runs, and say what the store holds and how it
-    is used.
+    """Log what this and earlier runs left out, and print what the store contains and how to use
+    it.
     """
     records = list(read_records(store).values())
     unread = {
@@ -264,7 +264,7 @@ def summarise(
         log.warning("left out: %s", line)
     if not records:
         raise DataError(
-            f"{config.data.path}: no frame could be read, so there is no store; see the lines"
+            f"{config.data.path}: no frame could be read, so no store was written; see the lines"
             " above."
         )
     size = sum(record.path.stat().st_size for record in records)

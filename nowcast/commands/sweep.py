@@ -1,4 +1,4 @@
-"""`nowcast sweep`: trainings below a folder, the best first, as a table, CSV and a page."""
+"""`nowcast sweep`: the trainings in a folder, best first, as a table, CSV and HTML page."""
 
 import csv
 import io
@@ -23,14 +23,14 @@ _MOST_COLUMNS = 6
 def sweep(folder: Path) -> None:
     """Print and write the leaderboard of the trainings below a folder.
 
-    Errors: MissingInputError if there is none; DataError if none can be read.
+    Errors: MissingInputError if the folder has none; DataError if none can be read.
     """
     if not folder.is_dir():
         raise MissingInputError(f"{folder}: no such folder; give the output of 'nowcast train -m'.")
     runs = find_runs(folder)
     if not runs:
         raise MissingInputError(
-            f"{folder}: holds no training; give the output of 'nowcast train -m'."
+            f"{folder}: contains no training; give the output of 'nowcast train -m'."
         )
     write_leaderboard(folder, runs)
 
@@ -57,7 +57,7 @@ def write_leaderboard(folder: Path, runs: Sequence[Run]) -> None:
 
 
 def as_csv(folder: Path, runs: Sequence[Run], settings: dict[str, list[str]]) -> str:
-    """Return a line for each run, with exact numbers."""
+    """Return the leaderboard as CSV, a line for each run, with exact numbers."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
     rows: list[list[Any]] = [
@@ -75,7 +75,9 @@ def as_csv(folder: Path, runs: Sequence[Run], settings: dict[str, list[str]]) ->
 
 
 def _no_formula(cell: Any) -> Any:
-    """A cell that no spreadsheet computes: text that would be a formula there begins with a '."""
+    """Return a cell that no spreadsheet evaluates: a ' is put before text that looks like a
+    formula.
+    """
     if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return cell
     try:

@@ -1,4 +1,4 @@
-"""`nowcast train`: data → windows → model → checkpoints, metrics, curves, and the validation
+"""`nowcast train`: train a model; write checkpoints, metrics and curves; return the validation
 score.
 """
 
@@ -75,11 +75,11 @@ LOCK_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Opened:
-    """What a configuration trains on.
+    """The opened data of a training.
 
-    timestep_minutes: spacing of the frames; place: what is known of their grid; data: what they
-        hold, as plain values. All three are None for frames without times.
-    region: which part of the grid the windows are of, as plain values; None for all of it.
+    timestep_minutes: spacing of the frames; place: their grid; data: their number, size and
+        checksum. All three are None for frames without times.
+    region: the part of the grid that the windows cover; None for the whole grid.
     """
 
     training: Windows
@@ -91,9 +91,9 @@ class Opened:
 
 
 def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -> float:
-    """Train, or go on training, in `folder`. → the best validation score, NaN if it is undefined.
+    """Train, or resume training, in `folder`; return the best validation score, NaN if undefined.
 
-    defaults: the values in configs/ of keys that an earlier version did not know.
+    defaults: the values in configs/ of keys that an earlier version did not have.
     """
     launch = current()
     with joined(launch) as processes:
@@ -103,7 +103,7 @@ def train(config: TrainConfig, folder: Path, defaults: Defaults = no_defaults) -
 def _train(
     config: TrainConfig, folder: Path, defaults: Defaults, processes: Processes, device: str
 ) -> float:
-    if startup.is_ours:  # memory of one step serves the next, which saves a tenth of the time
+    if startup.is_ours:  # reusing the memory of a step in the next saves a tenth of the time
         startup.reuse_memory(largest=2**30, kept=2**31 - 1)
     folder = processes.share(folder)
     start = None if config.start is None else read_start(config)
@@ -111,7 +111,7 @@ def _train(
         config = like_start(config, start)
     loss_of(
         config.loss, config.model.thresholds
-    )  # a package that cannot be used is refused before frames are read
+    )  # refuse an unusable package before frames are read
     loggers = build_loggers(config.loggers) if processes.is_first else {}
     precision = choose_precision(device, config.precision)
     if config.deterministic:
@@ -124,7 +124,7 @@ def _train(
     refuse_other_settings(processes.gather(settings))
     if isinstance(config.model, FCLSTMConfig):
         refuse_other_sizes(config.model, opened.training, opened.validation)
-    # who only looks whether a training runs here holds the lock for an instant
+    # a process that only checks for a training here holds the lock for a moment
     with only_writer(folder, wait=LOCK_SECONDS) if processes.is_first else nullcontext():
         trainer = build_trainer(config, settings, opened.training, precision, folder, processes)
         trainer.place, trainer.data, trainer.region = opened.place, opened.data, opened.region
@@ -152,19 +152,19 @@ def refuse_other_settings(settings: Sequence[Settings] | None) -> None:
     }
     if changes:
         raise ConfigError(
-            f"{changes_in_words([*changes.values()])}: differs between the processes that train"
-            " together; give all the same settings, or start trainings of their own with one task"
-            " each (srun --ntasks=1)."
+            f"{changes_in_words([*changes.values()])}: differs between the processes of this"
+            " training; give all the same settings, or start separate trainings with one task each"
+            " (srun --ntasks=1)."
         )
 
 
 def added_by(model: str) -> dict[str, str]:
-    """Return the package that adds a model, by "model"; empty for one of ours."""
+    """Return the package that adds a model as {"model": package}; empty for our own models."""
     return {} if model in MODELS else {"model": package_of(plugins(ADDED_MODELS)[model])}
 
 
 def run(trainer: Trainer, opened: Opened) -> None:
-    """Train to the end of the plan, and say what that is."""
+    """Train to the end of the plan, and log it."""
     done = why_nothing_is_left(trainer)
     if done:
         log.info("nothing to train: %s", done)
@@ -182,7 +182,7 @@ def run(trainer: Trainer, opened: Opened) -> None:
 
 
 def open_windows(config: TrainConfig) -> Opened:
-    """The training and validation windows of a configuration. Errors: as for each kind of data."""
+    """Open the training and validation windows. Errors: as for each kind of data."""
     if isinstance(config.data, RadarConfig):
         return _open_radar_windows(config, config.data)
     assert isinstance(config.data, MovingMnistConfig)
@@ -235,7 +235,7 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
         {
             "frames": len(rates.times),
             "size": list(rates.frames.shape[1:]),
-            # of frames that are not unpacked only what is read is known
+            # the checksum needs all frames, and frames that are not unpacked are read as needed
             "sha256": rates.digest() if rates.is_unpacked else None,
         },
         None if region is None else region_for_checkpoint(grid, region),
@@ -243,9 +243,9 @@ def _open_radar_windows(config: TrainConfig, data: RadarConfig) -> Opened:
 
 
 def _region(config: TrainConfig, grid: xr.Dataset) -> Region | None:
-    """The part of the grid to train on, which is logged; None for all of it.
+    """Return and log the part of the grid to train on; None for the whole grid.
 
-    Errors: ConfigError if there are not so many regions.
+    Errors: ConfigError if the index is too high.
     """
     asked, size = config.region, grid[RATE].shape[1:]
     if asked.size is None:
@@ -257,27 +257,27 @@ def _region(config: TrainConfig, grid: xr.Dataset) -> Region | None:
 
 
 def _refuse_other_steps(config: TrainConfig, minutes: float) -> None:
-    """Errors: ConfigError if a model for any grid would learn from other frames than it forecasts
-    from; as `refuse_too_far`.
+    """Errors: ConfigError if a model for any grid would be trained on other frames than it
+    forecasts from; as `refuse_too_far`.
     """
     wanted, every = frames_seen(minutes)
     if every > 1:
         raise ConfigError(
-            f"{config.data.path}: frames every {minutes:g} minutes, and a model for any grid learns"
-            " from frames 4 minutes apart or more; give a store that 'nowcast prepare' made with"
-            f" timestep_minutes={every * minutes:g}."
+            f"{config.data.path}: frames every {minutes:g} minutes, but a model for any grid is"
+            " trained on frames at least 4 minutes apart; give a store that 'nowcast prepare' made"
+            f" with timestep_minutes={every * minutes:g}."
         )
     if config.input_steps != wanted:
         raise ConfigError(
-            f"input_steps: a model for any grid sees {wanted} frames of {minutes:g} minutes; set"
-            f" input_steps={wanted}."
+            f"input_steps: a model for any grid sees {wanted} frames at a time step of"
+            f" {minutes:g} minutes; set input_steps={wanted}."
         )
     refuse_too_far(config.lead_steps, minutes)
 
 
 def refuse_unmeasured(rates: PackedRates, period: Period, name: str) -> None:
-    """Errors: DataError if none of the frames of the period has a measured pixel: every loss
-    over it is 0, whatever is forecast.
+    """Errors: DataError if no frame of the period has a measured pixel; its loss would be 0 for any
+    forecast.
     """
     first, last = (
         np.searchsorted(rates.times, period.start),
@@ -291,7 +291,7 @@ def refuse_unmeasured(rates: PackedRates, period: Period, name: str) -> None:
 
 
 def splits(data: RadarConfig) -> dict[str, list[str]]:
-    """The days of each split that is given."""
+    """Return the days of each split that is set."""
     return {
         name: days
         for name in ("train", "validation", "test")
@@ -308,13 +308,13 @@ def _open_moving_mnist(config: TrainConfig, data: MovingMnistConfig) -> Opened:
 
 
 def refuse_other_sizes(model: FCLSTMConfig, training: Windows, validation: Windows) -> None:
-    """Errors: ConfigError where frames are not of the one size that the model takes."""
+    """Errors: ConfigError if the frames do not have the one size that the model takes."""
     cropped, whole = (
         list(windows[windows.epoch(0)[0]].shape[-2:]) for windows in (training, validation)
     )
     if cropped != whole:
         raise ConfigError(
-            f"sampling.crop: {model.name} takes frames of one size alone, and validation's are"
+            f"sampling.crop: {model.name} takes only frames of one size, and validation frames are"
             f" {whole}, uncropped; set sampling.crop={max(whole)}, or choose another model."
         )
     if whole != model.grid_size:
@@ -332,7 +332,7 @@ def build_trainer(
     folder: Path,
     processes: Processes = ALONE,
 ) -> Trainer:
-    """A trainer at its first step."""
+    """Build a trainer at its first step."""
     inputs = build_inputs(settings)
     model = build_model(
         settings["model"],
@@ -353,13 +353,11 @@ def build_trainer(
 
 
 def refuse_parts_of_batches(model: nn.Module, name: str) -> None:
-    """Errors: ConfigError if the model normalises by the mean of a batch, so that the parts of a
-    batch are not the batch.
-    """
+    """Errors: ConfigError if the model has batch normalisation, which needs the whole batch."""
     if any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in model.modules()):
         raise ConfigError(
-            f"model: {name} normalises by the mean of each batch, which must then be whole; train"
-            " it in one process with training.accumulate=1, or choose another model."
+            f"model: {name} uses batch normalisation, which needs the whole batch; train it in one"
+            " process with training.accumulate=1, or choose another model."
         )
 
 
@@ -370,7 +368,7 @@ def best_score(trainer: Trainer) -> float:
 
 
 def summarise(trainer: Trainer) -> float:
-    """Write summary.json and the curves, and log how it went. → the best validation score."""
+    """Write summary.json and the curves, log the result and return the best validation score."""
     folder, epochs, best, monitor = (
         trainer.folder,
         len(trainer.progress.history),

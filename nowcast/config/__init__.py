@@ -1,10 +1,10 @@
-"""What a user may set: one module a command, next to data and models."""
+"""Types and limits of the configuration: one module for each command, data and models."""
 
 FACE = {
-    "data": "where frames come from and what a model sees of them",
+    "data": "the source of frames, inputs and sampling",
     "models": "the settings of each network",
     "checks": "checks of the values of keys",
-    "effects": "whether a key that was set changes anything",
+    "effects": "which keys have an effect",
     "named_paths": "one path, or several with names",
     "describe": "the keys of `nowcast describe`",
     "evaluate": "the keys of `nowcast evaluate`",

@@ -1,4 +1,4 @@
-"""The keys of sums, which `nowcast predict` and `nowcast evaluate` share."""
+"""Checks of the accumulation keys, which `nowcast predict` and `nowcast evaluate` share."""
 
 from collections.abc import Sequence
 
@@ -17,17 +17,17 @@ def accumulations(
     *,
     for_members: str | None = None,
 ) -> None:
-    """Check the keys of sums.
+    """Check the accumulation keys.
 
     Args:
-        command: of the configuration.
-        minutes: the lengths of windows.
-        amounts: the thresholds in mm.
-        for_members: what to set so that the forecast has members; None if it has.
+        command: name of the command.
+        minutes: durations of the sums.
+        amounts: thresholds in mm.
+        for_members: setting that gives the forecast members; None if it already has members.
 
     Raises:
-        ConfigError: if lengths or thresholds do not rise or are out of range, or if thresholds are
-            set without a length, or without a use.
+        ConfigError: if durations or thresholds do not increase or are out of range, or if
+            thresholds have no effect.
     """
     numbers = all(isinstance(one, int) for one in minutes)
     rising = numbers and sorted(set(minutes)) == list(minutes)
@@ -40,11 +40,11 @@ def accumulations(
     usual = default_values(command)["accumulation_thresholds"]
     if not minutes and list(amounts) != usual:
         raise ConfigError(
-            "accumulation_thresholds: is for sums; give their minutes, as accumulations=[30,60], or"
-            " leave it out."
+            "accumulation_thresholds: is for sums of rain; give their minutes, such as"
+            " accumulations=[30,60], or leave it out."
         )
     if for_members is not None and list(amounts) != usual:
         raise ConfigError(
-            "accumulation_thresholds: their probabilities are those of members, and there are none;"
-            f" set {for_members}, or leave it out."
+            "accumulation_thresholds: their probabilities come from ensemble members, and this"
+            f" forecast has none; set {for_members}, or leave it out."
         )

@@ -1,4 +1,4 @@
-"""Limits of single values, each refused with the key that it was set by."""
+"""Checks of single values; each error names the key."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from nowcast.baselines import RECORDS, baseline_names
 from nowcast.errors import ConfigError
 from nowcast.probability.options import MOST_MEMBERS
 
-_MOST_STEPS = 10_000  # frames that a model sees, or forecasts
+_MOST_STEPS = 10_000  # input or forecast frames
 
 
 def one_of(key: str, value: str, choices: Collection[str]) -> None:
@@ -17,8 +17,8 @@ def one_of(key: str, value: str, choices: Collection[str]) -> None:
 
 
 def a_baseline(key: str, name: str, *others: str) -> None:
-    """A name of a baseline, or of one of the others; packages are looked through if it is neither
-    one of ours.
+    """Check the name of a baseline, or one of the others; installed packages are searched only for
+    an unknown name.
     """
     if name not in (*RECORDS, *others):
         one_of(key, name, (*others[:1], *baseline_names(), *others[1:]))
@@ -30,13 +30,13 @@ def at_least(key: str, value: int, least: int) -> None:
 
 
 def ensemble_size(members: int | None) -> None:
-    """Of members that are drawn from probabilities."""
+    """Check the number of members that are drawn from probabilities."""
     if members is not None and not 2 <= members <= MOST_MEMBERS:
         raise ConfigError(f"ensemble: must be from 2 to {MOST_MEMBERS}, not {members}.")
 
 
 def steps(key: str, value: int) -> None:
-    """Of frames that a method sees, or forecasts."""
+    """Check a number of input or forecast frames."""
     if not 1 <= value <= _MOST_STEPS:
         raise ConfigError(f"{key}: must be from 1 to {_MOST_STEPS}, not {value}.")
 
@@ -62,7 +62,7 @@ def share(key: str, value: float) -> None:
 
 
 def sizes(key: str, values: Collection[int], count: int | None = None) -> None:
-    """One number above 0 for each layer."""
+    """Check that there is one number above 0 for each layer."""
     if not values or min(values) < 1 or (count is not None and len(values) != count):
         each = "each layer" if count is None else f"each of {count} layers"
         raise ConfigError(

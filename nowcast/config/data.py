@@ -1,5 +1,5 @@
-"""What a user may set of the data: where frames come from, what the model sees of them, and
-which of them it learns from.
+"""Configuration of the data: the source of frames, the inputs of the model and the sampling of
+training windows.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from nowcast.untrusted.addresses import check_address, is_address
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where frames come from; `name` says which kind of source."""
+    """The source of frames; `name` is the kind of source."""
 
     name: str = dataclasses.field(metadata=SHAPES_NOT)
     path: str = dataclasses.field(metadata=SHAPES)
@@ -26,9 +26,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RadarConfig(ReadOptions, DataConfig):
-    """Radar files, how to read them where they do not say so themselves, and which days are for
-    what.
-    """
+    """Radar files, metadata that they may lack, and the days of training, validation and test."""
 
     cache: str | None = dataclasses.field(metadata=SHAPES_NOT)
     cache_gb: float = dataclasses.field(metadata=SHAPES_NOT)
@@ -51,7 +49,7 @@ class RadarConfig(ReadOptions, DataConfig):
         both = {*_list(self.missing_value)} & {*_list(self.dry_value)}
         if both:
             raise ConfigError(
-                f"data.missing_value, data.dry_value: {min(both):g} cannot mean both; name it in"
+                f"data.missing_value, data.dry_value: {min(both):g} cannot mean both; give it in"
                 " one of them."
             )
         numbers = (
@@ -70,7 +68,7 @@ class RadarConfig(ReadOptions, DataConfig):
 
 
 def _numbers(key: str, given: Any) -> float | list[float] | None:
-    """Numbers as the files store them. Errors: ConfigError where they are none."""
+    """Return numbers as the files store them. Errors: ConfigError if they are not numbers."""
     if given is None:
         return None
     if any(isinstance(one, bool) or not isinstance(one, int | float) for one in _list(given)):
@@ -87,7 +85,7 @@ def _list(given: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class MovingMnistConfig(DataConfig):
-    """Digits that move and bounce, made as they are needed from MNIST's images."""
+    """Moving digits, generated on the fly from the images of MNIST."""
 
     digits_per_sequence: int
     train_sequences: int
@@ -106,7 +104,7 @@ class MovingMnistConfig(DataConfig):
 
 @dataclass(frozen=True)
 class SamplingConfig(Sampling):
-    """Sampling, with the limits of its values."""
+    """The sampling of training windows, with limits of its values."""
 
     def __post_init__(self) -> None:
         at_least("sampling.stride", self.stride, 1)
@@ -115,21 +113,21 @@ class SamplingConfig(Sampling):
         not_negative("sampling.rain_power", self.rain_power)
         if not 0 <= self.rate_jitter <= 2:
             raise ConfigError(
-                "sampling.rate_jitter: is a standard deviation of the logarithm of a factor, from 0"
-                f" to 2, not {self.rate_jitter}."
+                "sampling.rate_jitter: must be a standard deviation (of the logarithm of a factor)"
+                f" from 0 to 2, not {self.rate_jitter}."
             )
         if not 0 <= self.noise <= 2:
             raise ConfigError(
-                "sampling.noise: is a standard deviation of the logarithm of a factor, from 0 to 2,"
-                f" not {self.noise}."
+                "sampling.noise: must be a standard deviation (of the logarithm of a factor) from 0"
+                f" to 2, not {self.noise}."
             )
         for name in ("windows_per_epoch", "crop"):
             if getattr(self, name) is not None:
                 at_least(f"sampling.{name}", getattr(self, name), 1)
         if self.windows_per_epoch is None and (self.rain_power or self.crop):
             raise ConfigError(
-                "sampling.windows_per_epoch: an epoch of all windows can be neither weighted nor"
-                " cropped; set a number."
+                "sampling.windows_per_epoch: null (all windows) allows neither rain_power nor crop;"
+                " set a number."
             )
 
 
@@ -137,7 +135,7 @@ class SamplingConfig(Sampling):
 class FieldConfig:
     """A further field on the grid of the radar, as an input of the model: (value - offset) / scale.
 
-    path: NetCDF or Zarr; variable: in it.
+    path: NetCDF or Zarr file; variable: its name in the file.
     """
 
     path: str
@@ -148,17 +146,17 @@ class FieldConfig:
 
 @dataclass
 class FieldBesideConfig(FieldConfig):
-    """A field known with each frame. max_age_minutes: how long one with times holds."""
+    """A field known at each frame. max_age_minutes: how long a field with times stays valid."""
 
     max_age_minutes: float = 60.0
 
 
 @dataclass
 class FieldAheadConfig(FieldConfig):
-    """A field known for each lead time, as of a weather model.
+    """A field known for each lead time, such as a weather model's.
 
-    max_age_minutes: how old a run may be; delay_minutes: how long after its reference time it is
-    there.
+    max_age_minutes: oldest age of a run; delay_minutes: time from its reference time until it is
+    available.
     """
 
     max_age_minutes: float = 720.0
@@ -167,10 +165,10 @@ class FieldAheadConfig(FieldConfig):
 
 @dataclass
 class AheadConfig:
-    """What the model knows of each lead time."""
+    """Inputs that are known for each lead time."""
 
     time_of_day: bool
-    # of FieldAheadConfig once checked; Hydra could set none on the command line otherwise
+    # FieldAheadConfig after checking; Any, so that Hydra accepts new ones on the command line
     fields: dict[str, Any]
 
     def __post_init__(self) -> None:
@@ -180,18 +178,18 @@ class AheadConfig:
 
     @property
     def asked_for(self) -> list[str]:
-        """The keys of what is asked for."""
+        """Return the keys of the inputs that are switched on."""
         keys = [one.name for one in fields(self)]
         return [f"inputs.ahead.{key}" for key in keys if getattr(self, key)]
 
 
 @dataclass
 class InputsConfig:
-    """What the model sees next to the rain, each a channel (or two) of its input."""
+    """Further inputs of the model, each one or two channels."""
 
     mask: bool
     time_of_day: bool
-    # of FieldBesideConfig once checked; Hydra could set none on the command line otherwise
+    # FieldBesideConfig after checking; Any, so that Hydra accepts new ones on the command line
     fields: dict[str, Any]
     ahead: AheadConfig
 
@@ -200,13 +198,13 @@ class InputsConfig:
         twice = sorted(set(self.fields) & set(self.ahead.fields))
         if twice:
             raise ConfigError(
-                f"inputs.ahead.fields: {', '.join(twice)} is a name in inputs.fields too; give"
+                f"inputs.ahead.fields: {', '.join(twice)} is also a name in inputs.fields; give"
                 " each field a name of its own."
             )
 
     @property
     def asked_for(self) -> list[str]:
-        """The keys of what is asked for."""
+        """Return the keys of the inputs that are switched on."""
         keys = [one.name for one in fields(self) if one.name != "ahead"]
         return [
             *(f"inputs.{key}" for key in keys if getattr(self, key)),
@@ -219,7 +217,7 @@ def _fields(
     given: Mapping[str, Any],
     kind: type[FieldBesideConfig] | type[FieldAheadConfig],
 ) -> dict[str, Any]:
-    """The fields below a key, checked. Errors: ConfigError naming what is wrong."""
+    """Return the checked fields below a key. Errors: ConfigError naming the wrong value."""
     found = {
         name: about if isinstance(about, kind) else _field(f"{key}.{name}", about, kind)
         for name, about in given.items()
@@ -229,7 +227,7 @@ def _fields(
         positive(f"{key}.{name}.max_age_minutes", field.max_age_minutes)
         if field.scale == 0 or not math.isfinite(field.scale) or not math.isfinite(field.offset):
             raise ConfigError(
-                f"{key}.{name}: offset and scale must be numbers, and the scale not 0, unlike"
+                f"{key}.{name}: offset and scale must be finite and scale not 0, not"
                 f" {field.offset}, {field.scale}."
             )
     return found
@@ -238,13 +236,13 @@ def _fields(
 def _field(
     key: str, about: Any, kind: type[FieldBesideConfig] | type[FieldAheadConfig]
 ) -> FieldBesideConfig | FieldAheadConfig:
-    """The field that `about` describes.
+    """Build the field from its keys in `about`.
 
-    Errors: ConfigError where a key is missing, unknown, or no number.
+    Errors: ConfigError if a key is missing, unknown or not a number.
     """
     known = [one.name for one in fields(kind)]
     wanted = (
-        f"give {{path: …, variable: …}}, and if need be {', '.join(known[2:-1])} and {known[-1]}"
+        f"give {{path: …, variable: …}}, and optionally {', '.join(known[2:-1])} and {known[-1]}"
     )
     if not isinstance(about, Mapping) or not {"path", "variable"} <= set(about) <= set(known):
         raise ConfigError(f"{key}: {wanted}, not {about}.")

@@ -1,4 +1,4 @@
-"""What a user may set of `nowcast describe`: types and limits."""
+"""Configuration of `nowcast describe`: types and limits."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from nowcast.config.models import LayerConfig, ModelConfig
 
 @dataclass
 class DescribeConfig:
-    """All of `nowcast describe`."""
+    """All keys of `nowcast describe`."""
 
     model: ModelConfig
-    beside: ModelConfig | None
+    other: ModelConfig | None
     layer: LayerConfig | None
     input_steps: int
     lead_steps: int

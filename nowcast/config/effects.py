@@ -1,6 +1,4 @@
-"""Which keys change something: a key that was set and changes nothing is refused, rather than
-ignored.
-"""
+"""Which keys have an effect: a key that is set and has none is refused instead of ignored."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
@@ -14,21 +12,23 @@ from nowcast.version import PACKAGE
 SHAPES: Mapping[str, Any] = {"shapes_forecast": True}
 SHAPES_NOT: Mapping[str, Any] = {"shapes_forecast": False}
 SHAPES_MADE_OF_DAYS: Mapping[str, Any] = {"shapes_forecast": "days"}
-"""What a key of `nowcast predict` says of itself, as `field(metadata=…)`: whether another value of
-it makes another forecast; or only another one by a method that is made of days of the past.
+"""Values of `field(metadata=…)` for the keys of `nowcast predict`: whether another value changes
+the forecast, or changes only forecasts of methods that use past days (climatology).
 """
 
 
 def shapes_unless(value: Any) -> Mapping[str, Any]:
-    """Return the metadata of a key that came later: with this value forecasts are as before, so the
-    value is not recorded with them and older forecasts are not made again.
+    """Return the metadata of a key that was added later.
+
+    With this value forecasts are unchanged, so the value is not recorded with them and older
+    forecasts are not made again.
     """
     return {**SHAPES, "as_before": value}
 
 
 def shaping_values(config: Any, made_of_days: bool, always: Collection[str] = ()) -> dict[str, Any]:
-    """Return the keys that shape a forecast with their values: those of `always`, and of the other
-    fields those that say so; each has to say whether it does.
+    """Return the keys that change a forecast, with their values: those in `always`, and those whose
+    metadata says so. Every field must have this metadata.
     """
     wanted = (True, "days") if made_of_days else (True,)
     return {
@@ -45,11 +45,11 @@ def shaping_values(config: Any, made_of_days: bool, always: Collection[str] = ()
 def refuse_without_effect(
     config: Any, command: str, effects: Mapping[str, Collection[str]], mode: str, why: str
 ) -> None:
-    """Errors: ConfigError naming the keys of a command's configuration that are set and have no
-    effect in this mode.
+    """Errors: ConfigError naming the keys of a command that are set but have no effect in this
+    mode.
 
-    effects: the modes in which each key has an effect. Set is what differs from the value in
-    configs/. why: what the mode is, and what to do.
+    A key is set if it differs from its value in configs/. effects: the modes in which each key has
+    an effect. why: the reason, and what to do.
     """
     idle = [field.name for field in fields(config) if mode not in effects[field.name]]
     keys = [key for key in idle if not _same(getattr(config, key), default_values(command)[key])]
@@ -59,9 +59,7 @@ def refuse_without_effect(
 
 @cache
 def default_values(command: str) -> Mapping[str, Any]:
-    """The keys of a command's configuration with their values in configs/, its groups as
-    dictionaries.
-    """
+    """Return the keys of a command with their values in configs/, groups as dictionaries."""
     from omegaconf import OmegaConf
 
     path = configs_folder() / f"{command}.yaml"
@@ -75,9 +73,7 @@ def default_values(command: str) -> Mapping[str, Any]:
 
 
 def _group(path: Path) -> dict[str, Any]:
-    """The values of a file of a group, above those of the file of the same group that it names
-    first.
-    """
+    """Return the values of a group file, which override those of the base file that it names."""
     from omegaconf import OmegaConf
 
     own: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path))  # type: ignore[assignment]
@@ -89,8 +85,8 @@ def _group(path: Path) -> dict[str, Any]:
 
 
 def _same(value: Any, default: Any) -> bool:
-    """Whether a value is its default; of a group each that has one, and a single word is a list
-    of it.
+    """Return whether a value equals its default. A group compares the keys that have defaults; a
+    single word equals a list of it.
     """
     if is_dataclass(value):
         return all(
@@ -103,6 +99,6 @@ def _same(value: Any, default: Any) -> bool:
 
 
 def configs_folder() -> Path:
-    """The folder of values: inside the installed package, or next to it in a checkout."""
+    """Return the folder configs/: inside the installed package, or next to it in a checkout."""
     installed = PACKAGE / "configs"
     return installed if installed.is_dir() else PACKAGE.parent / "configs"

@@ -1,7 +1,4 @@
-"""What a user may set of `nowcast evaluate`: types and limits.
-
-The values stand in configs/.
-"""
+"""Configuration of `nowcast evaluate`: types and limits. The values are in configs/."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +25,10 @@ from nowcast.errors import ConfigError
 from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.probability.options import RATES
 
-_MADE = ("model", "baselines")  # cases forecast here and now, from radar
-_FILES = ("forecasts", "together")  # cases of forecast files, also with models next to them
+_MADE = ("model", "baselines")  # cases forecast now, from radar
+_FILES = ("forecasts", "together")  # cases from forecast files, without or with models
 _RADAR = (*_MADE, *_FILES)
-_SEEN = (*_RADAR, "digits")  # all whose frames are read
+_SEEN = (*_RADAR, "digits")  # all modes that read frames
 _ALL = (*_SEEN, "counts")
 EFFECTS = {
     "checkpoint": _ALL, "forecasts": _ALL, "counts": _ALL, "baseline": _SEEN,
@@ -47,35 +44,31 @@ EFFECTS = {
     "resamples": _ALL, "seed": _ALL, "batch_size": _SEEN, "output": _ALL,
     "device": (*_MADE, "digits", "together"), "precision": (*_MADE, "digits", "together"),
 }  # fmt: skip
-"""In which modes of `nowcast evaluate` each key changes something: a model, or baselines
-without one, on radar; a model on digits; forecast files; these together with a model; counts. What
-has no place or no times, as digits, is refused where it is looked for.
+"""The modes of `nowcast evaluate` in which each key has an effect: on radar a model, or only
+baselines; a model on digits; forecast files; forecast files together with a model; counts. Data
+without a place or times, such as digits, are refused where these are needed.
 """
 _WITHOUT_EFFECT = {
-    "model": "changes nothing for a trained model on radar; leave it out.",
+    "model": "has no effect for a trained model on radar; leave it out.",
     "baselines": "is for a checkpoint, which is not given; leave it out.",
     "digits": (
-        "changes nothing on moving_mnist, whose frames have no times and are never missing; leave"
-        " it out."
+        "has no effect on moving_mnist, whose frames have no times and are never missing; leave it"
+        " out."
     ),
     "forecasts": (
-        "forecasts are what they are, and this changes nothing in them; leave it out, and choose"
-        " files by their paths."
+        "has no effect on existing forecast files; leave it out, and choose files by their paths."
     ),
     "together": (
-        "the cases are those of the forecast files, and this changes nothing in them; leave it out,"
-        " and choose files by their paths."
+        "has no effect, because the forecast files determine the cases; leave it out, and choose"
+        " files by their paths."
     ),
-    "counts": (
-        "counts are what they are, and this changes nothing in them; leave it out, or evaluate"
-        " again with it."
-    ),
+    "counts": "has no effect on existing counts; leave it out, or evaluate again with it.",
 }
 
 
 @dataclass
 class EvaluateConfig:
-    """All of `nowcast evaluate`."""
+    """All keys of `nowcast evaluate`."""
 
     checkpoint: Any
     forecasts: Any
@@ -132,10 +125,10 @@ class EvaluateConfig:
         if self.region is not None:
             west_south_east_north("region", self.region)
         if self.region is not None and self.mask is not None:
-            raise ConfigError("region, mask: give one of them.")
+            raise ConfigError("region, mask: give only one of them.")
         if (self.mask is None) != (self.mask_variable is None):
             raise ConfigError(
-                "mask, mask_variable: give both, as mask=basin.nc mask_variable=basin."
+                "mask, mask_variable: give both, such as mask=basin.nc mask_variable=basin."
             )
         thresholds("thresholds", self.thresholds)
         accumulations("evaluate", self.accumulations, self.accumulation_thresholds)
@@ -158,9 +151,9 @@ class EvaluateConfig:
             self._refuse_without_steps()
 
     def _names_nothing(self) -> bool:
-        """Whether a call names nothing to score; then the model that comes with nowcast is scored.
+        """Return whether nothing to score is given, so that the pretrained model is scored.
 
-        A call that gives steps, or other baselines than the default, scores only baselines.
+        If input_steps or other baselines than the default are given, only baselines are scored.
         """
         named = (self.checkpoint, self.forecasts, self.counts, self.input_steps)
         usual = self.baseline == [default_values("evaluate")["baseline"]]
@@ -169,16 +162,16 @@ class EvaluateConfig:
         )
 
     def _refuse_without_steps(self) -> None:
-        """Errors: ConfigError where baselines without a checkpoint are not told how much they see
-        and forecast, or are to forecast digits.
+        """Errors: ConfigError if baselines without a checkpoint lack input_steps or lead_steps, or
+        are given digits.
         """
         if isinstance(self.data, MovingMnistConfig):
             raise ConfigError(
-                "checkpoint: give a trained model; without one, baselines are for radar only."
+                "checkpoint: give a trained model; baselines without a model need radar data."
             )
         if self.input_steps is None or self.lead_steps is None:
             raise ConfigError(
-                "checkpoint: give a trained model to score, as checkpoint=pretrained, or"
+                "checkpoint: give a trained model to score, such as checkpoint=pretrained, or"
                 " forecasts=… or counts=…; to score only baselines give input_steps and"
                 " lead_steps."
             )
@@ -189,17 +182,17 @@ class EvaluateConfig:
         ]
         if len(given) > 1 and self.counts is not None:
             raise ConfigError(
-                f"{', '.join(given)}: give one of them: a trained model, forecast files, or counts"
-                " of earlier evaluations."
+                f"{', '.join(given)}: give only one of them: a trained model, forecast files, or"
+                " counts of earlier evaluations."
             )
         if not given and not self.baseline:
-            raise ConfigError("checkpoint, forecasts, counts, baseline: give what is to be scored.")
+            raise ConfigError("checkpoint, forecasts, counts, baseline: give one of them to score.")
         refuse_without_effect(self, "evaluate", EFFECTS, self.mode, _WITHOUT_EFFECT[self.mode])
         self._refuse_same_names()
         if self.fit_cuts and not self.baseline:
             raise ConfigError(
-                "fit_cuts: is for baselines, for a trained model has its own cuts; give baseline=…,"
-                " or leave it out."
+                "fit_cuts: is for baselines, because a trained model has its own cuts; give"
+                " baseline=…, or leave it out."
             )
         if (
             self.mode != "counts"
@@ -207,7 +200,7 @@ class EvaluateConfig:
             and self.members != default_values("evaluate")["members"]
         ):
             raise ConfigError(
-                "members: is for the ensemble of steps and steps_mean, and neither is among the"
+                "members: is for the ensemble of steps and steps_mean, which are not among the"
                 " baselines; leave it out."
             )
         if (
@@ -221,19 +214,19 @@ class EvaluateConfig:
             )
 
     def _refuse_same_names(self) -> None:
-        """Errors: ConfigError if two of the forecasts that are scored have one name."""
+        """Errors: ConfigError if two of the scored forecasts have the same name."""
         names = [*self.checkpoints, *self.folders, *self.baseline]
         twice = sorted({name for name in names if name and names.count(name) > 1})
         if twice:
             raise ConfigError(
                 f"checkpoint, forecasts, baseline: two are called {', '.join(twice)}; give each a"
-                " name of its own, as in {ours: a, theirs: b}."
+                " different name, as in {ours: a, theirs: b}."
             )
 
     @property
     def checkpoints(self) -> dict[str, str | list[str]]:
-        """The trained models by name, of several that forecast as one a list or a glob; the name of
-        a single path is "".
+        """The trained models by name; a list or a glob makes one forecast; the name of a single
+        path is "".
         """
         return by_name(self.checkpoint)
 
@@ -244,8 +237,8 @@ class EvaluateConfig:
 
     @property
     def mode(self) -> str:
-        """What is scored: forecasts, counts, digits, or on radar a model or baselines; or
-        forecasts together with models.
+        """The mode: forecasts, counts, digits, on radar a model or baselines, or forecasts together
+        with models.
         """
         if self.checkpoint is not None and self.forecasts is not None:
             return "together"
@@ -258,18 +251,18 @@ class EvaluateConfig:
 
 
 def _resolved(checkpoint: str | list[str]) -> str | list[str]:
-    """A checkpoint, or several, a name of a model that comes with nowcast as its path."""
+    """Return the path of a checkpoint, or of several; the name pretrained becomes its path."""
     if isinstance(checkpoint, str):
         return checkpoint_path(checkpoint)
     return [checkpoint_path(one) for one in checkpoint]
 
 
 def _baselines(given: Any) -> list[str]:
-    """One name, a list of them, or null."""
+    """Return a list of baselines from one name, a list of names, or null."""
     names = [] if given is None else [given] if isinstance(given, str) else given
     if not isinstance(names, list) or len(set(map(str, names))) < len(names):
         raise ConfigError(
-            "baseline: give one, or a list of different ones, of"
+            "baseline: give one or several different names of"
             f" {', '.join(baseline_names())}, not {given}."
         )
     for name in names:
@@ -278,14 +271,14 @@ def _baselines(given: Any) -> list[str]:
 
 
 def steps_to_forecast(checkpoint: Any, input_steps: int | None, lead_steps: int | None) -> None:
-    """Errors: ConfigError if a number of frames is out of range, or `input_steps` is given next to
-    a checkpoint.
+    """Errors: ConfigError if a number of frames is out of range, or `input_steps` is given together
+    with a checkpoint.
     """
     for key, count in (("input_steps", input_steps), ("lead_steps", lead_steps)):
         if count is not None:
             steps(key, count)
     if input_steps is not None and checkpoint is not None:
         raise ConfigError(
-            "input_steps: is for baselines without a checkpoint, which has its own; leave out one"
-            " of the two."
+            "input_steps: is for baselines without a checkpoint, and a checkpoint has its own;"
+            " leave out one of the two."
         )

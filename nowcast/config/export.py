@@ -1,4 +1,4 @@
-"""What a user may set of `nowcast export`: types and limits."""
+"""Configuration of `nowcast export`: types and limits."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +11,9 @@ from nowcast.pretrained import checkpoint_paths
 
 @dataclass
 class ExportConfig:
-    """All of `nowcast export`."""
+    """All keys of `nowcast export`."""
 
-    # one path; a type of its own would be refused in words of OmegaConf
+    # one path; Any, so that the error message is ours and not OmegaConf's
     checkpoint: Any
     grid_size: list[int]
     output: str | None
@@ -22,10 +22,10 @@ class ExportConfig:
         checkpoints = checkpoint_paths(one_or_several("checkpoint", self.checkpoint))
         if len(checkpoints) != 1:
             raise ConfigError(
-                f"checkpoint: {len(checkpoints)} models, and one is exported; an exported model"
-                " forecasts by itself. Give one, or forecast by all checkpoints."
+                f"checkpoint: {len(checkpoints)} models given, but only one can be exported; give"
+                " one, or forecast with the checkpoints."
             )
         self.checkpoint = checkpoints[0]
         height_and_width("grid_size", self.grid_size)
         if self.output is not None and not self.output.endswith(".onnx"):
-            raise ConfigError(f"output: an exported model ends in .onnx, unlike {self.output!r}.")
+            raise ConfigError(f"output: must end in .onnx, not {self.output!r}.")

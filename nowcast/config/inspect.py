@@ -1,4 +1,4 @@
-"""What a user may set of `nowcast inspect`: types and limits."""
+"""Configuration of `nowcast inspect`: types and limits."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from nowcast.config.data import (
 
 @dataclass
 class InspectConfig:
-    """All of `nowcast inspect`."""
+    """All keys of `nowcast inspect`."""
 
     data: RadarConfig
     workers: int

@@ -1,7 +1,4 @@
-"""What a user may set of each model: types and limits.
-
-`nowcast/model/` says what each key means.
-"""
+"""Configuration of each model: types and limits. `nowcast/model/` explains each key."""
 
 from dataclasses import dataclass, field
 
@@ -10,17 +7,17 @@ from nowcast.config.effects import default_values
 from nowcast.errors import ConfigError, MissingLibraryError
 from nowcast.plugins import MODELS, load_plugin, package_of, plugins
 
-_THRESHOLDS_FROM_TO = 1e-3, 1e4  # mm/h: no rain is outside, and float32 holds it
+_THRESHOLDS_FROM_TO = 1e-3, 1e4  # mm/h; covers all rain and fits float32
 
 
 @dataclass
 class ModelConfig:
-    """What every model has, also one of an installed package; `name` says which it is.
+    """Keys of every model, including models of installed packages; `name` is the kind of model.
 
-    Such a package has an entry point of the group `nowcast.models` that names a torch.nn.Module
-    class `Net`. `Net.Config` is a dataclass made from this one; its further fields, each with a
+    Such a package has an entry point in the group `nowcast.models` that names a torch.nn.Module
+    class `Net`. `Net.Config` is a dataclass derived from this one; its further fields, each with a
     default, are the keys `model.…`. A model is built as
-    `Net(channels=…, output_channels=…, **keys)`, and called as those of `nowcast.model.MODELS`.
+    `Net(channels=…, output_channels=…, **keys)`, and called like those of `nowcast.model.MODELS`.
     """
 
     name: str
@@ -39,27 +36,27 @@ class ModelConfig:
         one_of("model.grids", self.grids, ("one", "any"))
         if self.grids == "any" and not self.fits_any_grid:
             raise ConfigError(
-                "model.grids: any is of model=any_grid, which is in the moving frame, gives"
-                " probabilities and refines them; set model=any_grid, or model.grids=one."
+                "model.grids: any needs frame=moving, head=probability and output_grid=refined; set"
+                " model=any_grid, or model.grids=one."
             )
         if self.head == "probability":
             self._check_probability()
         elif self.thresholds not in ([], default_values("train")["model"]["thresholds"]):
             raise ConfigError(
-                "model.thresholds: are of the probabilities that a model gives, and"
-                f" model.head={self.head} gives none; leave it out, or set model.head=probability."
+                "model.thresholds: are for probabilities, but model.head="
+                f"{self.head} gives none; leave it out, or set model.head=probability."
             )
 
     def _check_probability(self) -> None:
         if self.frame != "moving":
             raise ConfigError(
-                "model.head: probabilities start from the rain that moves along; set"
-                " model.frame=moving, or model.head=rate."
+                "model.head: probability needs the moving frame; set model.frame=moving, or"
+                " model.head=rate."
             )
         if self.feeds_back:
             raise ConfigError(
-                f"model.head: {self.name} feeds its forecasts back as frames, which probabilities"
-                " are not; set model.head=rate, or choose a model that feeds nothing back."
+                f"model.head: {self.name} feeds its forecasts back as frames, so it cannot give"
+                " probabilities; set model.head=rate, or choose a model without feedback."
             )
         thresholds("model.thresholds", self.thresholds)
         least, most = _THRESHOLDS_FROM_TO
@@ -71,7 +68,7 @@ class ModelConfig:
 
     @property
     def feeds_back(self) -> bool:
-        """Whether forecasts are fed back, so that true frames can take their place in training."""
+        """Whether forecasts are fed back as input (true frames can replace them in training)."""
         return False
 
     @property
@@ -81,18 +78,18 @@ class ModelConfig:
 
     @property
     def gives_probabilities(self) -> bool:
-        """Whether the values of a forecast are from 0 to 1."""
+        """Whether the values of a forecast lie between 0 and 1."""
         return False
 
     @property
     def fits_any_grid(self) -> bool:
-        """Whether the model can be told the pixel size and the time step."""
+        """Whether the model can be given the pixel size and the time step."""
         return False
 
 
 @dataclass
 class NetworkConfig(ModelConfig):
-    """What every model of nowcast has."""
+    """Keys of every model of nowcast."""
 
     hidden_channels: list[int]
     output_activation: str
@@ -102,8 +99,8 @@ class NetworkConfig(ModelConfig):
         one_of("model.output_activation", self.output_activation, ("identity", "sigmoid"))
         if self.head == "probability" and self.output_activation != "identity":
             raise ConfigError(
-                "model.output_activation: a head of probabilities takes what is added to their"
-                " logits; set identity."
+                "model.output_activation: model.head=probability needs identity, because the output"
+                " is added to logits; set identity."
             )
         sizes("model.hidden_channels", self.hidden_channels)
 
@@ -128,13 +125,13 @@ class EncoderForecasterConfig(NetworkConfig):
         one_of("model.output_grid", self.output_grid, ("pixels", "cells", "refined"))
         if self.output_grid == "refined" and self.frame != "moving":
             raise ConfigError(
-                "model.output_grid: refined compares the pixels of frames that are taken along; set"
+                "model.output_grid: refined compares the pixels of advected frames; set"
                 " model.frame=moving, or cells."
             )
         if self.feedback and self.output_grid != "pixels":
             raise ConfigError(
-                "model.output_grid: frames that are fed back are whole; set pixels, or"
-                " model.feedback=false."
+                "model.output_grid: model.feedback=true needs full-resolution frames; set pixels,"
+                " or model.feedback=false."
             )
         for key in ("kernel_size", "input_kernel_size"):
             odd(f"model.{key}", getattr(self, key))
@@ -209,11 +206,12 @@ MODEL_CONFIGS: dict[str, type[ModelConfig]] = {
     "fc_lstm": FCLSTMConfig,
     "next_frame": NextFrameConfig,
 }
-"""The keys of each model that comes with nowcast, by its name."""
+"""The configuration of each model in nowcast, by name."""
 
 
 def model_config(name: str) -> type[ModelConfig] | None:
-    """Return the keys of a model, ours or of an installed package; None for an unknown name.
+    """Return the configuration class of a model, ours or from an installed package; None for an
+    unknown name.
 
     Errors: MissingLibraryError if the package that adds it cannot be used.
     """
@@ -222,15 +220,15 @@ def model_config(name: str) -> type[ModelConfig] | None:
     config = getattr(load_plugin(MODELS, name), "Config", None)
     if not (isinstance(config, type) and issubclass(config, ModelConfig)):
         raise MissingLibraryError(
-            f"{name}: the entry point in {MODELS} has no Config made from ModelConfig; update the"
-            f" package {package_of(plugins(MODELS)[name])}."
+            f"{name}: the entry point in {MODELS} has no Config derived from ModelConfig; update"
+            f" the package {package_of(plugins(MODELS)[name])}."
         )
     return config
 
 
 @dataclass
 class LayerConfig:
-    """What every layer by itself has; `name` says which it is."""
+    """Keys of every single layer; `name` is the kind of layer."""
 
     name: str
     proj_size: int
@@ -280,4 +278,4 @@ class LSTMConfig(LayerConfig):
 
 
 LAYER_CONFIGS: dict[str, type[LayerConfig]] = {"conv_lstm": ConvLSTMConfig, "lstm": LSTMConfig}
-"""The keys of each layer that `nowcast describe` shows by itself, by its name."""
+"""The configuration of each layer that `nowcast describe` can show, by name."""

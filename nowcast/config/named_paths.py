@@ -1,5 +1,5 @@
-"""One path, or several with names: `a.pt`, `[a.pt, b.pt]` or `{ours: a.pt, wide: b.pt}`; and models
-that forecast as one: `{both: [a.pt, b.pt]}`.
+"""One path, or several with names: `a.pt`, `[a.pt, b.pt]` or `{ours: a.pt, wide: b.pt}`; several
+models that make one forecast: `{both: [a.pt, b.pt]}`.
 """
 
 import re
@@ -16,8 +16,8 @@ _GLOB, _SUFFIX = re.compile(r"[*?\[]"), re.compile(r"\.(pt|nc)$")
 
 
 def named_paths(key: str, given: Any) -> Named[str]:
-    """Return a single path as it is, and several by name; those of a list are named by the parts of
-    the paths that tell them apart.
+    """Return a single path unchanged, and several by name; paths of a list are named by the parts
+    in which they differ.
 
     Errors: ConfigError naming the key, if a path or a name is empty, or two are the same.
     """
@@ -25,7 +25,7 @@ def named_paths(key: str, given: Any) -> Named[str]:
 
 
 def named_models(key: str, given: Any) -> Named[str | list[str]]:
-    """Return paths as `named_paths`; a name may have a list of them, which forecast as one.
+    """Return paths as `named_paths`; a name may have a list of models that make one forecast.
 
     Errors: as `named_paths`.
     """
@@ -33,9 +33,9 @@ def named_models(key: str, given: Any) -> Named[str | list[str]]:
 
 
 def one_or_several(key: str, given: Any) -> str | list[str]:
-    """Return a path or a glob as it is, and several paths as a list.
+    """Return a path or a glob unchanged, and several paths as a list.
 
-    Errors: ConfigError naming the key, if a path is empty or given twice, or there is none.
+    Errors: ConfigError naming the key, if no path is given, or one is empty or given twice.
     """
     if not isinstance(given, list) or not given:
         return _path(key, given)
@@ -64,12 +64,12 @@ def _named(key: str, given: Any, read: Callable[[str, Any], Value]) -> Named[Val
 def _each_once(key: str, given: Sequence[Any]) -> list[str]:
     paths = [_path(key, one) for one in given]
     if len(set(paths)) < len(paths):
-        raise ConfigError(f"{key}: {', '.join(paths)} names a path twice; give each once.")
+        raise ConfigError(f"{key}: {', '.join(paths)} has a path twice; give each path once.")
     return paths
 
 
 def _path(key: str, given: Any) -> str:
-    """A path; YAML takes the name of a folder as 2018 for a number."""
+    """Return a path as text; YAML reads a folder name such as 2018 as a number."""
     if isinstance(given, bool) or not isinstance(given, str | int | float):
         raise ConfigError(
             f"{key}: give a path, several as [a, b], or several with names as {{ours: a, theirs:"
@@ -81,7 +81,7 @@ def _path(key: str, given: Any) -> str:
 
 
 def _names(paths: Sequence[str]) -> list[str]:
-    """The last parts of each path that no other has: of a/best.pt and b/best.pt a and b."""
+    """Return the last parts that differ between paths: a and b for a/best.pt and b/best.pt."""
     parts = [_parts(path) for path in paths]
     while len(parts) > 1 and min(map(len, parts)) > 1 and len({one[-1] for one in parts}) == 1:
         parts = [one[:-1] for one in parts]
@@ -93,7 +93,7 @@ def _names(paths: Sequence[str]) -> list[str]:
 
 
 def _parts(path: str) -> list[str]:
-    """The parts of a path without the suffix, the root and what a glob leaves open."""
+    """Return the parts of a path without the suffix, the root and parts with wildcards."""
     parts = PurePath(_SUFFIX.sub("", path)).parts
     fixed = [one for one in parts if not _GLOB.search(one) and one.strip("/")]
     return fixed or [path]

@@ -1,4 +1,4 @@
-"""What a user may set of `nowcast plot`: types and limits."""
+"""Configuration of `nowcast plot`: types and limits."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +11,14 @@ from nowcast.errors import ConfigError
 
 @dataclass
 class PlotConfig:
-    """All of `nowcast plot`."""
+    """All keys of `nowcast plot`."""
 
     data: RadarConfig | None
     colours: str
     motion: bool
     columns: int
     map: str
-    probability: Any  # a number or None; a type of its own would be refused in words of OmegaConf
+    probability: Any  # a number or None; Any, so that the error message is ours
     accumulation: Any
     members: bool
     lead_time: Any
@@ -28,26 +28,26 @@ class PlotConfig:
     def __post_init__(self) -> None:
         one_of("colours", self.colours, ("radar", "colour_blind"))
         if not 1 <= self.columns <= 50:
-            raise ConfigError(f"columns: a panel has 1 to 50, not {self.columns}.")
+            raise ConfigError(f"columns: must be from 1 to 50, not {self.columns}.")
         if self.has_own_map and Path(self.map).suffix not in (".geojson", ".json"):
             raise ConfigError(
-                f"map: {self.map!r} is neither natural_earth, nor none, nor a GeoJSON file, as"
-                " map=catchments.geojson."
+                f"map: {self.map!r} is neither natural_earth, nor none, nor a GeoJSON file such as"
+                " catchments.geojson."
             )
         a_number("probability", self.probability, "a threshold of the file in mm/h, as", 1)
         a_number("accumulation", self.accumulation, "minutes that the file has sums over, as", 60)
         a_number("lead_time", self.lead_time, "a lead time of the file in minutes, as", 30)
         self._check_members()
         if not 0.1 <= self.frames_per_second <= 50:
-            raise ConfigError(f"frames_per_second: give 0.1 to 50, not {self.frames_per_second:g}.")
-        if Path(self.output).suffix not in (".png", ".gif", ".mp4"):
             raise ConfigError(
-                f"output: a picture ends in .png, .gif or .mp4, unlike {self.output!r}."
+                f"frames_per_second: must be from 0.1 to 50, not {self.frames_per_second:g}."
             )
+        if Path(self.output).suffix not in (".png", ".gif", ".mp4"):
+            raise ConfigError(f"output: must end in .png, .gif or .mp4, not {self.output!r}.")
 
     @property
     def has_own_map(self) -> bool:
-        """Whether the lines of a GeoJSON file are to be drawn."""
+        """Whether the lines of the user's GeoJSON file are drawn."""
         return self.map not in ("natural_earth", "none")
 
     def _check_members(self) -> None:
@@ -57,15 +57,17 @@ class PlotConfig:
             return
         for key in ("motion", "probability", "accumulation"):
             if getattr(self, key):
-                raise ConfigError(f"{key}: is not drawn with members=true; leave one of them out.")
+                raise ConfigError(
+                    f"{key}: cannot be drawn with members=true; leave one of them out."
+                )
         if Path(self.output).suffix != ".png":
             raise ConfigError(
-                f"output: members are drawn as one picture, unlike {self.output!r}; give a .png."
+                f"output: members=true draws one picture, not {self.output!r}; give a .png."
             )
 
 
 def a_number(key: str, value: Any, wanted: str, example: int) -> None:
-    """Refuse what is neither None nor a number above 0."""
+    """Errors: ConfigError if the value is neither None nor a number above 0."""
     if value is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):

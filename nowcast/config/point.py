@@ -1,4 +1,4 @@
-"""What a user may set of `nowcast point`: types and limits."""
+"""Configuration of `nowcast point`: types and limits."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +11,9 @@ from nowcast.places.zone import zone_of
 
 @dataclass
 class PointConfig:
-    """All of `nowcast point`."""
+    """All keys of `nowcast point`."""
 
-    place: Any  # text or a list; a type of its own would be refused in words of OmegaConf
+    place: Any  # text or a list; Any, so that the error message is ours
     places: str | None
     timezone: str
 
@@ -21,8 +21,8 @@ class PointConfig:
         not_empty("places", self.places)
         if (self.place is None) == (self.places is None):
             raise ConfigError(
-                "place, places: give one of them: latitude and longitude, as place=52.5,13.4, or"
-                " a CSV file, as places=places.csv."
+                "place, places: give one of them: latitude and longitude, such as place=52.5,13.4,"
+                " or a CSV file, such as places=places.csv."
             )
         if self.place is not None:
             parse_place("place", self.place)

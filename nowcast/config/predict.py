@@ -1,6 +1,4 @@
-"""What a user may set of a forecast and of all that is around it when nobody watches: types and
-limits.
-"""
+"""Configuration of `nowcast predict`, also for unattended operation: types and limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -40,28 +38,26 @@ from nowcast.radar.reading.options import ReadOptions
 _LONGEST = 1e7  # seconds, minutes or hours
 
 MODEL, NONE = "model", "none"
-"""Names in a chain of methods, beside those of the baselines: by the checkpoint; and nothing at
-all.
-"""
+"""Names in `fallback` other than baselines: forecast with the checkpoint, and no forecast."""
 
 _LAGRANGIAN = "lagrangian_probability"
-"""The baseline that has probabilities and no members of its own."""
+"""The baseline with probabilities but without members."""
 
 NETCDF, GEOTIFF = "netcdf", "geotiff"
-"""Formats of a forecast; the second is written next to the first."""
+"""Formats of a forecast; GeoTIFF files are written next to the NetCDF file."""
 
 _OF_A_MODEL = ("missing_frames", "other_grid", "fallback_exit_code", "input_paths", "rate")
 _OF_ITS_MACHINE = ("max_memory_gb", "device", "precision")
-"""What a model that only lends its steps may keep, so that a configuration of the model need
-not change for a baseline.
+"""Keys that a baseline accepts if a checkpoint gives its steps, so that a model's configuration
+need not change for a baseline.
 """
 
 
 @dataclass
 class WarningsConfig:
-    """When a forecast is a warning, and where that is written."""
+    """When a forecast gives a warning, and where it is written."""
 
-    # of Rule once parsed; Hydra could set none on the command line otherwise
+    # Rule after parsing; Any, so that Hydra accepts new ones on the command line
     rules: dict[str, Any]
     file: str | None
     exit_code: int
@@ -70,28 +66,30 @@ class WarningsConfig:
         parse_rules(self.rules)
         if self.file is not None and self.file != "-" and not self.file.endswith(".jsonl"):
             raise ConfigError(
-                "warnings.file: the name of this file ends in .jsonl, or is - for standard output,"
-                f" unlike {self.file!r}."
+                "warnings.file: must end in .jsonl, or be - for standard output, not"
+                f" {self.file!r}."
             )
         if self.exit_code != 0 and not 3 <= self.exit_code <= 63:
             raise ConfigError(
-                "warnings.exit_code: 0, or a code from 3 to 63, which mean nothing else, not"
-                f" {self.exit_code}."
+                "warnings.exit_code: must be 0, or a code from 3 to 63, which have no other"
+                f" meaning, not {self.exit_code}."
             )
         if not self.rules and (self.file is not None or self.exit_code != 0):
             raise ConfigError(
-                "warnings.rules: give a rule, as 'warnings.rules.flood={rate: 10, probability:"
-                " 0.3, within: 60, area: areas.geojson}'; without one there is no warning."
+                "warnings.rules: give a rule, such as 'warnings.rules.flood={rate: 10, probability:"
+                " 0.3, within: 60, area: areas.geojson}'; without a rule there are no warnings."
             )
 
 
 @dataclass
 class PredictConfig:
-    """All of `nowcast predict`. Each key says whether it shapes the forecast: an output that is
-    there is made again where one of these has another value.
+    """All keys of `nowcast predict`.
+
+    The metadata of each key says whether it changes the forecast: an existing output file is made
+    again if such a key has another value.
     """
 
-    # a path, a glob or a list; a type of its own would be refused in words of OmegaConf
+    # a path, a glob or a list; Any, so that the error message is ours
     checkpoint: Any = field(metadata=SHAPES_NOT)
     baseline: str | None = field(metadata=SHAPES)
     input_steps: int | None = field(metadata=SHAPES)
@@ -136,7 +134,7 @@ class PredictConfig:
     page: str | None = field(metadata=SHAPES_NOT)
     page_map: str = field(metadata=SHAPES_NOT)
     places: str | None = field(metadata=SHAPES_NOT)
-    # text or a list; a type of its own would be refused in words of OmegaConf
+    # text or a list; Any, so that the error message is ours
     place: Any = field(metadata=SHAPES_NOT)
     timezone: str = field(metadata=SHAPES_NOT)
     warnings: WarningsConfig = field(metadata=SHAPES_NOT)
@@ -153,7 +151,7 @@ class PredictConfig:
         if self.place is not None:
             parse_place("place", self.place)
         zone_of("timezone", self.timezone)
-        if isinstance(self.warnings, Mapping):  # of Python, which knows no groups
+        if isinstance(self.warnings, Mapping):  # from Python, without config groups
             self.warnings = WarningsConfig(**self.warnings)
         self._check_methods()
         self._check_when()
@@ -175,8 +173,7 @@ class PredictConfig:
         for key in ("max_age", "max_gap", "retry", "lock_wait", "deadline", "poll", "keep_hours"):
             if (getattr(self, key) or 0) > _LONGEST:
                 raise ConfigError(
-                    f"{key}: nothing is so long; give {_LONGEST:g} at most, not"
-                    f" {getattr(self, key):g}."
+                    f"{key}: must be at most {_LONGEST:g}, not {getattr(self, key):g}."
                 )
         if self.keep_files is not None:
             at_least("keep_files", self.keep_files, 1)
@@ -191,57 +188,51 @@ class PredictConfig:
         for key, suffix in (("status", ".json"), ("metrics", ".prom"), ("page", ".html")):
             given = getattr(self, key)
             if given is not None and not given.endswith(suffix):
-                raise ConfigError(
-                    f"{key}: the name of this file ends in {suffix}, unlike {given!r}."
-                )
+                raise ConfigError(f"{key}: the file name must end in {suffix}, not {given!r}.")
         if self.page is None and self.page_map != default_values("predict")["page_map"]:
-            raise ConfigError("page_map: is for a page; give page=forecasts/index.html, too.")
+            raise ConfigError("page_map: needs a page; also give page=forecasts/index.html.")
         if self.log_file is not None and not self.log_file.endswith((".log", ".jsonl")):
-            raise ConfigError(
-                f"log_file: the name of a log ends in .log or .jsonl, unlike {self.log_file!r}."
-            )
+            raise ConfigError(f"log_file: must end in .log or .jsonl, not {self.log_file!r}.")
         if self.max_wet_ratio < 1:
             raise ConfigError(
-                "max_wet_ratio: a forecast may always be as wet as the newest frame; give 1 or"
-                f" more, not {self.max_wet_ratio:g}."
+                f"max_wet_ratio: must be 1 or more, not {self.max_wet_ratio:g}; 1 allows only"
+                " forecasts as wet as the newest frame."
             )
         if self.latest is not None:
             one_of("latest", self.latest, ("symlink", "copy"))
         if not self.output.endswith(".nc"):
-            raise ConfigError(f"output: a forecast file ends in .nc, unlike {self.output!r}.")
+            raise ConfigError(f"output: must end in .nc, not {self.output!r}.")
         device_and_precision(self.device, self.precision)
 
     @property
     def checkpoints(self) -> list[str]:
-        """The checkpoints that are there now of one path, a glob or several. Errors: as
-        `checkpoint_paths`.
-        """
+        """The existing checkpoints of a path, a glob or a list. Errors: as `checkpoint_paths`."""
         return [] if self.checkpoint is None else checkpoint_paths(self.checkpoint)
 
     @property
     def asks_of_places(self) -> bool:
-        """Whether places or warnings are asked for, so that pixels must have a place on Earth."""
+        """Whether places or warnings are asked for, which need the geographic place of pixels."""
         return bool(self.places or self.place is not None or self.warnings.rules)
 
     @property
     def has_own_map(self) -> bool:
-        """Whether the page draws the lines of a GeoJSON file."""
+        """Whether the page draws the lines of the user's GeoJSON file."""
         return self.page is not None and self.page_map not in ("natural_earth", "none")
 
     @property
     def methods(self) -> list[str]:
-        """The methods in the order in which they are tried."""
+        """The methods in the order of trial."""
         return list(self.fallback) if self.baseline is None else [self.baseline]
 
     @property
     def baselines(self) -> list[str]:
-        """Those of the methods that are baselines."""
+        """The baselines among the methods."""
         return [name for name in self.methods if name not in (MODEL, NONE)]
 
     @property
     def shaping(self) -> dict[str, Any]:
-        """The keys that shape the forecast, with their values; those of `data` last, among them all
-        that say how files are read.
+        """The keys that change the forecast, with their values; those of `data`, including how
+        files are read, come last.
         """
         made_of_days = bool(names_where("needs_days", self.baselines))
         values = shaping_values(self, made_of_days)
@@ -249,7 +240,7 @@ class PredictConfig:
         return values | {"data": shaping_values(values.pop("data"), made_of_days, reading)}
 
     def _for_members(self) -> str | None:
-        """What to set so that a forecast has members; None if it has."""
+        """Return the setting that gives the forecast members; None if it already has members."""
         if self.ensemble is not None or names_where("ensemble", self.baselines):
             return None
         if self.baseline in (None, _LAGRANGIAN):
@@ -262,8 +253,8 @@ class PredictConfig:
         if self.baseline is None and self.checkpoint is None:
             if self.input_steps is not None:
                 raise ConfigError(
-                    "input_steps: is for a baseline, and none is given; leave it out, or give"
-                    f" baseline=…: {', '.join(baseline_names())}."
+                    "input_steps: is for baselines, and none is given; leave it out, or give"
+                    f" baseline=… (one of {', '.join(baseline_names())})."
                 )
             self.checkpoint = PRETRAINED
         if isinstance(self.checkpoint, list):
@@ -279,38 +270,39 @@ class PredictConfig:
             or len(set(self.fallback)) < len(self.fallback)
         ):
             raise ConfigError(
-                f"fallback: begins with {MODEL}, and names each once, as in [model, extrapolation,"
-                f" persistence, none], not {list(self.fallback)}."
+                f"fallback: must start with {MODEL} and name each method once, as in [model,"
+                f" extrapolation, persistence, none], not {list(self.fallback)}."
             )
         if NONE in self.fallback[:-1]:
             raise ConfigError(
-                f"fallback: {NONE} is the last or not there; nothing after it would be tried."
+                f"fallback: {NONE} must be last, because nothing after it would be tried."
             )
         if self.baseline is not None and len(self.fallback) > 1:
-            raise ConfigError("baseline, fallback: give one of them; a baseline stands alone.")
+            raise ConfigError(
+                "baseline, fallback: give only one of them; a baseline has no fallback."
+            )
         if self.baseline is not None:
             refuse_without_effect(
                 self,
                 "predict",
                 _EFFECTS,
                 "baseline",
-                f"is for a model, and {self.baseline} is none; leave it out.",
+                f"is for a model, and {self.baseline} is a baseline; leave it out.",
             )
         for key in _OF_ITS_MACHINE if self.baseline is not None and self.checkpoint is None else ():
             if getattr(self, key) not in (None, "auto", "cpu", "fp32"):
                 raise ConfigError(
-                    f"{key}: {self.baseline} is computed on the CPU in fp32, frame by frame; leave"
-                    " it out."
+                    f"{key}: {self.baseline} runs on the CPU in fp32, frame by frame; leave it out."
                 )
         usual = default_values("predict")["members"]
         if self.members != usual and not names_where("draws_members", self.baselines):
             raise ConfigError(
-                "members: is for the ensemble of steps and steps_mean, and neither is to forecast;"
+                "members: is for the ensemble of steps and steps_mean, which are not used here;"
                 " leave it out."
             )
         if self.fallback_exit_code not in (0, TryLaterError.exit_code):
             raise ConfigError(
-                f"fallback_exit_code: 0 or {TryLaterError.exit_code}, not"
+                f"fallback_exit_code: must be 0 or {TryLaterError.exit_code}, not"
                 f" {self.fallback_exit_code}."
             )
 
@@ -320,8 +312,8 @@ class PredictConfig:
         ] * self.watch
         if len(given) > 1:
             raise ConfigError(
-                f"{', '.join(given)}: give one of them: a time, a period to fill, or to watch for"
-                " new frames."
+                f"{', '.join(given)}: give only one of them: a time, a period, or watch for new"
+                " frames."
             )
         if self.period is not None and len(self.period) != 2:
             raise ConfigError(
@@ -330,8 +322,8 @@ class PredictConfig:
             )
         if self.period is not None and "%" not in self.output:
             raise ConfigError(
-                f"output: {self.output!r} is one file, and a period has many; give strftime codes,"
-                " as %Y%m%dT%H%MZ.nc."
+                f"output: {self.output!r} is a single file, but a period makes many; use strftime"
+                " codes, such as %Y%m%dT%H%MZ.nc."
             )
 
 
@@ -339,4 +331,4 @@ _EFFECTS = {
     field.name: ("model",) if field.name in _OF_A_MODEL else ("model", "baseline")
     for field in fields(PredictConfig)
 }
-"""Whether a key changes something in a forecast by a model, and by a baseline in its place."""
+"""Whether each key has an effect on a forecast with a model, and with a baseline."""

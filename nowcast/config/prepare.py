@@ -1,4 +1,4 @@
-"""What a user may set of `nowcast prepare`: types and limits."""
+"""Configuration of `nowcast prepare`: types and limits."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from nowcast.errors import ConfigError
 
 @dataclass
 class PrepareConfig:
-    """All of `nowcast prepare`."""
+    """All keys of `nowcast prepare`."""
 
     data: RadarConfig
     period: list[str] | None
@@ -43,6 +43,8 @@ class PrepareConfig:
                 f" {self.speckle_neighbours}."
             )
         if self.pixel_size is not None and self.grid is not None:
-            raise ConfigError("pixel_size, grid: give one of them; a grid has its own pixel size.")
+            raise ConfigError(
+                "pixel_size, grid: give only one of them; a grid has its own pixel size."
+            )
         if self.crop is not None:
             west_south_east_north("crop", self.crop)

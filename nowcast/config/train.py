@@ -1,4 +1,4 @@
-"""What a user may set of `nowcast train`: types and limits. The values stand in configs/."""
+"""Configuration of `nowcast train`: types and limits. The values are in configs/."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ from nowcast.training.options import OUR_LOGGERS, OUR_LOSSES, Plan, logger_names
 
 @dataclass(frozen=True)
 class ValidationConfig(Candidates):
-    """Which windows validation scores, with the limits of the values."""
+    """The windows that validation scores, with limits of the values."""
 
     def __post_init__(self) -> None:
         at_least("validation.stride", self.stride, 1)
@@ -39,7 +39,7 @@ class ValidationConfig(Candidates):
 
 @dataclass(frozen=True)
 class RegionConfig:
-    """Which region of a tiling of the grid a model learns."""
+    """The region of the grid that a model is trained on."""
 
     size: int | None
     step: int | None
@@ -53,8 +53,8 @@ class RegionConfig:
         if self.size is None:
             if self.step is not None or self.index:
                 raise ConfigError(
-                    "region.step, region.index: are of regions, and none are asked for; give"
-                    " region.size, the height and width of each in pixels, or leave both out."
+                    "region.step, region.index: need region.size, the height and width of each"
+                    " region in pixels; give it, or leave both out."
                 )
         elif self.stride > self.size:
             raise ConfigError(
@@ -72,7 +72,7 @@ class RegionConfig:
 
 @dataclass
 class OptimizerConfig:
-    """AdamW or RMSProp. `decay` is the one's β2 and the other's α, `momentum` the one's β1."""
+    """AdamW or RMSProp. `decay` is β2 of AdamW or α of RMSProp, `momentum` is β1 of AdamW."""
 
     name: str
     lr: float
@@ -93,7 +93,7 @@ class OptimizerConfig:
 
 @dataclass
 class ScheduleConfig:
-    """The learning rate over the steps of a run."""
+    """The learning rate schedule."""
 
     name: str
     warmup_steps: int
@@ -107,7 +107,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig(Plan):
-    """How long and how to train, with the limits of the values."""
+    """How long and how to train, with limits of the values."""
 
     def __post_init__(self) -> None:
         one_of("training.monitor", self.monitor, ("csi", "loss"))
@@ -132,7 +132,7 @@ class TrainingConfig(Plan):
 
 @dataclass
 class TrainConfig:
-    """All of `nowcast train`."""
+    """All keys of `nowcast train`."""
 
     data: DataConfig
     input_steps: int
@@ -177,35 +177,35 @@ class TrainConfig:
             raise ConfigError(f"seed: must be below 2**32, not {self.seed}.")
         if any(self.training.scheduled_sampling) and not self.model.feeds_back:
             raise ConfigError(
-                f"training.scheduled_sampling: {self.model.name} feeds no frame back as it is; set"
+                f"training.scheduled_sampling: {self.model.name} does not feed frames back; set"
                 " [0, 0], or choose model.feedback=true of the encoder_forecaster, or"
                 " model=next_frame."
             )
-        beside = self.inputs.asked_for
-        if beside and self.model.feeds_back:
+        further = self.inputs.asked_for
+        if further and self.model.feeds_back:
             raise ConfigError(
-                f"{', '.join(beside)}: {self.model.name} feeds its forecasts back as input, and"
-                " they are rain alone; leave out these inputs, or choose a model that feeds"
-                " nothing back."
+                f"{', '.join(further)}: {self.model.name} feeds its forecasts back as input, and"
+                " they contain only rain; leave out these inputs, or choose a model without"
+                " feedback."
             )
         if self.inputs.ahead.asked_for and not self.model.takes_ahead:
             raise ConfigError(
-                f"{', '.join(self.inputs.ahead.asked_for)}: {self.model.name} takes nothing that is"
-                " known ahead; leave this out, or choose model=encoder_forecaster."
+                f"{', '.join(self.inputs.ahead.asked_for)}: {self.model.name} does not take inputs"
+                " for lead times; leave this out, or choose model=encoder_forecaster."
             )
-        if isinstance(self.data, MovingMnistConfig) and set(beside) - {"inputs.mask"}:
+        if isinstance(self.data, MovingMnistConfig) and set(further) - {"inputs.mask"}:
             raise ConfigError(
-                f"{', '.join(beside)}: the frames of moving_mnist have neither times nor a place;"
+                f"{', '.join(further)}: the frames of moving_mnist have neither times nor a place;"
                 " leave these out."
             )
         if isinstance(self.data, MovingMnistConfig) and self.region.size is not None:
             raise ConfigError(
-                "region.size: the digits of moving_mnist move all over their frames; leave it out."
+                "region.size: the digits of moving_mnist have no regions; leave it out."
             )
         if self.sampling.frame_dropout and not self.inputs.mask:
             raise ConfigError(
                 "sampling.frame_dropout: without a mask the model would learn that missing frames"
-                " are dry; set inputs.mask=true too."
+                " are dry; also set inputs.mask=true."
             )
         self._check_moving()
         self._check_probability()
@@ -238,50 +238,50 @@ class TrainConfig:
                 self._check_direct()
 
     def _check_direct(self) -> None:
-        """Errors: ConfigError for what needs to know the rain of frames that are not unpacked."""
+        """Errors: ConfigError for keys that need the rain of all frames, if data.cache is null."""
         for key in ("sampling.rain_power", "sampling.min_wet_share", "validation.min_wet_share"):
             group, _, name = key.partition(".")
             if getattr(getattr(self, group), name):
                 raise ConfigError(
-                    f"{key}: is by the rain of each frame, which is not known before it is read;"
-                    f" set {key}=0, or data.cache to a folder, where all are unpacked."
+                    f"{key}: needs the rain of all frames, which data.cache=null does not read in"
+                    f" advance; set {key}=0, or data.cache to a folder."
                 )
 
     def _check_loggers(self) -> None:
-        """Refuse a logger that does not exist, or that is there twice."""
+        """Refuse a logger that does not exist, or is given twice."""
         for name in set(self.loggers) - set(OUR_LOGGERS):
             one_of("loggers", name, logger_names())
         if len(set(self.loggers)) < len(self.loggers):
-            raise ConfigError(f"loggers: names one twice, {self.loggers}; give each once.")
+            raise ConfigError(f"loggers: {self.loggers} has a logger twice; give each once.")
 
     def _check_moving(self) -> None:
-        """Refuse what cannot be taken along with the rain."""
+        """Refuse model.frame=moving for data without motion."""
         if self.model.frame != "moving":
             return
         if isinstance(self.data, MovingMnistConfig):
             raise ConfigError(
-                "model.frame: the digits of moving_mnist bounce, so nothing moves along with them;"
-                " set model.frame=fixed."
+                "model.frame: moving cannot follow the bouncing digits of moving_mnist; set"
+                " model.frame=fixed."
             )
         if self.input_steps < 2:
             raise ConfigError(
-                "model.frame: motion is seen from 2 frames on; set input_steps=2 or more, or"
-                " model.frame=fixed."
+                "model.frame: moving needs at least 2 frames to estimate motion; set input_steps=2"
+                " or more, or model.frame=fixed."
             )
 
     def _check_probability(self) -> None:
-        """Refuse a loss that is not for the head of the model."""
+        """Refuse a loss that does not fit the model's head."""
         if (self.loss == "exceedance") != (self.model.head == "probability") and (
             self.loss in OUR_LOSSES
         ):
             raise ConfigError(
-                f"loss: {self.loss} is not for model.head={self.model.head}; exceedance belongs to"
-                " model.head=probability, and the other losses to rate. Leave it out, or set the"
-                " head."
+                f"loss: {self.loss} does not fit model.head={self.model.head}; exceedance is for"
+                " model.head=probability, the other losses are for model.head=rate. Leave it out,"
+                " or set the head."
             )
         missing = sorted(set(self.thresholds) - set(self.model.thresholds))
         if self.model.head == "probability" and missing:
             raise ConfigError(
-                f"thresholds: {missing} are not among model.thresholds, whose probabilities the"
-                " model gives; add them there, or leave them out."
+                f"thresholds: {missing} are not among model.thresholds, for which the model gives"
+                " probabilities; add them there, or leave them out."
             )

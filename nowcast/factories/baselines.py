@@ -1,4 +1,4 @@
-"""Baselines as the commands build them: from their configuration and from the data."""
+"""Build baselines from a configuration and its data."""
 
 import numpy as np
 import xarray as xr
@@ -30,11 +30,11 @@ def open_baseline(
     members: int,
     seed: int,
 ) -> Baseline:
-    """The baseline of this name for the frames of `grid`, which are those of `data`; for frames
+    """Open the baseline of this name for the frames of `grid`, opened from `data`; for frames
     without a place both are None.
 
-    Errors: ConfigError where climatology has no days to be the mean of; as open_radar, pack_radar
-    and build_baseline.
+    Errors: ConfigError if climatology has no days to average; as open_radar, pack_radar and
+    build_baseline.
     """
     record = baseline_record(name)
     return build_baseline(
@@ -50,30 +50,30 @@ def open_baseline(
 
 
 def mean_rate(grid: xr.Dataset | None, data: RadarConfig | None) -> NDArray[np.float64]:
-    """The mean rate [mm/h] of each pixel (h, w) over data.train, NaN where never covered; memory is
-    flat however many frames.
+    """Return the mean rate [mm/h] of each pixel (h, w) over data.train, NaN where never covered.
+    Memory does not grow with the number of frames.
 
-    Errors: ConfigError where data.train is not given, DataError where its frames are of another
-    size than those of `grid`.
+    Errors: ConfigError if data.train is missing; DataError if its frames have another size than
+    those of `grid`.
     """
     if grid is None or data is None or data.train is None:
         raise ConfigError(
-            "data.train: climatology is the mean over these days; give the first and the last, as"
-            " [2018-05-10, 2018-05-15]."
+            "data.train: climatology is the mean over these days; give the first and the last, such"
+            " as [2018-05-10, 2018-05-15]."
         )
     period = parse_period("data.train", data.train)
     known = open_radar(data, period, opened=grid)
     theirs, ours = known[RATE].shape[1:], grid[RATE].shape[1:]
     if theirs != ours:
         raise DataError(
-            f"{data.path}: frames of {theirs} in data.train, but of {ours} here; climatology needs"
-            " one size."
+            f"{data.path}: frames are {theirs} in data.train, but {ours} here; climatology needs"
+            " frames of one size."
         )
     return mean_over_time(pack_radar(data, known, period))
 
 
 def mean_over_time(rates: PackedRates) -> NDArray[np.float64]:
-    """(h, w) mean of what is covered, NaN where nothing ever is."""
+    """Return the mean (h, w) over covered frames, NaN where a pixel is never covered."""
     shape = rates.frames.shape[1:]
     total, count = np.zeros(shape), np.zeros(shape, np.int64)
     block = max(1, _BLOCK_BYTES // (4 * shape[0] * shape[1]))

@@ -1,4 +1,4 @@
-"""A model that was exported, computed by ONNX Runtime.
+"""An exported model, computed by ONNX Runtime.
 
 PyTorch is imported only for fields next to the rain, and for missing frames in the fixed frame.
 """
@@ -31,37 +31,38 @@ class ExportedModel:
         for key, known in {"device": "cpu", "precision": "fp32"}.items():
             if getattr(config, key) not in ("auto", known):
                 raise ConfigError(
-                    f"{key}: an exported model is computed on the CPU in fp32; leave {key} out, or"
-                    " forecast by its checkpoint."
+                    f"{key}: an exported model runs on the CPU in fp32; leave {key} out, or"
+                    " forecast with its checkpoint."
                 )
         self.path, self.config, self.exported = path, config, read_exported(path)
         self.about: Mapping[str, Any] = self.exported.about
         saved_model(self.about, path)
         if config.rate != "csi":
             raise ConfigError(
-                f"rate: {path} was exported with the rates of csi; leave it out, or forecast by its"
+                f"rate: {path} was exported with rate=csi; leave it out, or forecast with its"
                 " checkpoint."
                 if self.about.get("thresholds")
                 else f"rate: the model of {path} gives rates, not probabilities; leave it out."
             )
 
     def prepare(self) -> None:
-        """Nothing: it takes all frames at once."""
+        """Do nothing: the model takes all frames at once."""
 
     def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
         size = list(scene.size)
         if size != self.about["grid_size"]:
             raise DataError(
-                f"{self.config.data.path}: frames of {size}, and {self.path} was exported for"
-                f" {self.about['grid_size']}; export it with grid_size={size}, or forecast by its"
+                f"{self.config.data.path}: frames of {size}, but {self.path} was exported for"
+                f" {self.about['grid_size']}; export it with grid_size={size}, or forecast with its"
                 " checkpoint."
             )
         needs, allowed = self.exported.memory_bytes, memory_allowed(self.config.max_memory_gb)
         if needs > allowed:
             raise DeviceError(
-                f"{self.path}: needs {two_digits(needs / 1e9)} GB to forecast, and"
-                f" {two_digits(allowed / 1e9)} GB may be taken, and does not forecast in tiles;"
-                " free some, allow more (max_memory_gb), or forecast by its checkpoint."
+                f"{self.path}: needs {two_digits(needs / 1e9)} GB to forecast, but only"
+                f" {two_digits(allowed / 1e9)} GB may be used, and an exported model does not"
+                " forecast in tiles; free some memory, allow more (max_memory_gb), or forecast with"
+                " its checkpoint."
             )
         forecast = self.exported.forecast(turn(self._raw(scene)))
         chances = forecast.probabilities

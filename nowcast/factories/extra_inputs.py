@@ -1,5 +1,5 @@
-"""What is known beside and ahead of the rain: fields and functions of the time, opened; and frames
-of rain that are missing.
+"""Open the further inputs of a model (fields and functions of time, at each frame or for lead
+times), and replace missing frames of rain.
 """
 
 import json
@@ -33,20 +33,21 @@ from nowcast.version import __version__
 log = logging.getLogger(__name__)
 
 _NOTHING: Mapping[str, Any] = {"mask": False, "time_of_day": False, "fields": {}}
-"""The inputs of exported models from before there was a choice; checkpoints are migrated."""
+"""The inputs of exported models without this key, from earlier versions; checkpoints are migrated.
+"""
 _NOTHING_AHEAD: Mapping[str, Any] = {"time_of_day": False, "fields": {}}
 
 
 def build_inputs(config: Mapping[str, Any]) -> Inputs:
-    """The channels that the model of a configuration or checkpoint sees."""
+    """Return the input channels of the model of a configuration or checkpoint."""
     inputs = config.get("inputs", _NOTHING)
     beside, ahead = _channels(inputs), _channels(inputs.get("ahead", _NOTHING_AHEAD))
     for key, channels in (("inputs", beside), ("inputs.ahead", ahead)):
         twice = {one.name for one in channels if [c.name for c in channels].count(one.name) > 1}
         if twice:
             raise ConfigError(
-                f"{key}.fields: {', '.join(sorted(twice))} is the name of another channel too; give"
-                " the field another name."
+                f"{key}.fields: {', '.join(sorted(twice))} is also the name of another channel;"
+                " give the field another name."
             )
     return Inputs(inputs["mask"], beside, ahead, speed=is_for_any_grid(config))
 
@@ -59,14 +60,14 @@ def open_fields(
     paths: Mapping[str, str] | None = None,
     references: Times | None = None,
 ) -> Fields | None:
-    """What is known beside and ahead of the rain of `grid` in a period, by a configuration or
-    checkpoint; None if nothing is asked for.
+    """Open the further inputs of a configuration or checkpoint for `grid` in a period; None if it
+    has none.
 
-    Large fields are unpacked into `cache`; without one all are held in memory. `paths`: where
-    fields lie now, by name, if not where they lay in training. `references`: the times that
-    forecasts are made from, None for all of the period.
-    Errors: ConfigError for a path of no field, or a vector that would be mirrored or turned with
-    the rain; as open_field.
+    cache: folder into which large fields are unpacked; None holds all in memory.
+    paths: new paths of fields by name, if they were moved after training.
+    references: the forecast reference times; None for all times of the period.
+    Errors: ConfigError for the path of an unknown field, or a vector that would be mirrored or
+    rotated with the rain; as open_field.
     """
     inputs = config.get("inputs", _NOTHING)
     ahead = inputs.get("ahead", _NOTHING_AHEAD)
@@ -87,12 +88,12 @@ def open_fields(
 
 
 def with_inputs(scene: Scene, config: Mapping[str, Any], input_paths: Mapping[str, str]) -> Scene:
-    """The scene with what the model of a checkpoint wants to know beside and ahead of its rain."""
+    """Return the scene with the further inputs of a checkpoint's model."""
     lead_steps, timestep = config.get("lead_steps", 0), scene.timestep
     times = scene.reference_time + timestep * np.arange(1, lead_steps + 1)
     fields = open_fields(
         config, scene.grid, Period(scene.times[0], scene.reference_time), None, input_paths,
-        scene.times[:0],  # what is missing ahead is logged below, by lead time
+        scene.times[:0],  # missing lead times are logged below
     )  # fmt: skip
     if fields is None:
         return scene
@@ -120,9 +121,10 @@ def raw_window(
     *,
     moving: bool = False,
 ) -> Tensor:
-    """The scene as the model of a checkpoint is to see it, (1, t, 1 + k, h, w): with its fields,
-    and its missing frames replaced, which is logged. In the moving frame they stay NaN: they are
-    replaced where they would be moved to.
+    """Return the scene as input of a checkpoint's model, (1, t, 1 + k, h, w), with its fields.
+
+    Missing frames are replaced and logged. With a moving-frame model they stay NaN here and are
+    replaced after advection.
     """
     raw = inputs.of_scene(with_inputs(scene, config, input_paths))
     if not scene.missing.any():
@@ -132,7 +134,7 @@ def raw_window(
 
 
 def _channels(inputs: Mapping[str, Any]) -> tuple[Channel, ...]:
-    """The channels of `inputs`, or of `inputs.ahead`: functions of the time, then fields."""
+    """Return the channels of `inputs`, or of `inputs.ahead`: functions of time, then fields."""
     return (
         *map(Channel, _waves(inputs)),
         *(
@@ -143,7 +145,7 @@ def _channels(inputs: Mapping[str, Any]) -> tuple[Channel, ...]:
 
 
 def _waves(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The functions of the time that are asked for, by the names of their channels."""
+    """Return the functions of time that are switched on, by channel name."""
     return {
         name: wave
         for key, waves in WAVES.items()
@@ -195,11 +197,11 @@ def _open_field_ahead(
         frames = part.read(0, part.shape[0]) if cache is None else _held(part, cache, what)
     found = FieldAhead(frames, part.references, part.leads, delay, max_age)
     if isinstance(frames, np.ndarray) and frames.size and np.isnan(frames).all():
-        log.warning("%s: %s holds no value for %s", path, about["variable"], period)
+        log.warning("%s: %s has no value for %s", path, about["variable"], period)
     without = [time for time in references if found.run_at(time) < 0]
     if without:
         log.warning(
-            "%s: no run is there at %d of %d reference times, the first of %s UTC;"
+            "%s: no run is available at %d of %d reference times, the first at %s UTC;"
             " inputs.ahead.fields.%s is missing there",
             path,
             len(without),
@@ -223,8 +225,8 @@ def _minutes(minutes: float) -> np.timedelta64:
 def _held(
     file: FieldFile | FieldAheadFile, cache: str, what: str
 ) -> NDArray[np.float32] | StoredArray:
-    """All frames of a field, of which a large one is unpacked once: the file is known by what
-    it holds.
+    """Return all frames of a field; a large field is unpacked once and found again by its
+    contents.
     """
     with into_cache():
         source = json.dumps([contents_of([file.path], cache), what, __version__])
@@ -232,14 +234,12 @@ def _held(
 
 
 def _fields_of(inputs: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The fields by name, in the order of their channels, which is that of the alphabet,
-    however they were written down.
-    """
+    """Return the fields by name in the order of their channels, which is alphabetical."""
     return sorted(inputs["fields"].items())
 
 
 def field_names(config: Mapping[str, Any]) -> list[str]:
-    """Return the names of the fields, beside and ahead, that a model sees."""
+    """Return the names of all fields that a model sees, at frames and for lead times."""
     inputs = config.get("inputs", _NOTHING)
     named = (*_fields_of(inputs), *_fields_of(inputs.get("ahead", _NOTHING_AHEAD)))
     return [name for name, _ in named]
@@ -259,9 +259,9 @@ def _refuse_turning(key_of_field: str, variable: str, sampling: Mapping[str, Any
     for key in ("flip", "rotate"):
         if sampling.get(key):
             raise ConfigError(
-                f"sampling.{key}: would mirror or turn {key_of_field} ({variable}) with the"
-                f" rain, but not the way that it points; set sampling.{key}=false, or leave out"
-                " this field."
+                f"sampling.{key}: would mirror or rotate {key_of_field} ({variable}) with the"
+                f" rain, but not the direction of its vectors; set sampling.{key}=false, or leave"
+                " out this field."
             )
 
 
@@ -270,12 +270,12 @@ def _say_missing(name: str, path: str, field: Field, times: NDArray[np.datetime6
     if without.size:
         minutes = field.max_age / np.timedelta64(1, "m")
         log.warning(
-            "%s: holds nothing for %d of %d frames within %g minutes before, the first of %s UTC;"
+            "%s: has no value in the %g minutes before %d of %d frames, the first at %s UTC;"
             " inputs.fields.%s is missing there",
             path,
+            minutes,
             without.size,
             times.size,
-            minutes,
             f"{without[0]:.16}",
             name,
         )

@@ -1,6 +1,6 @@
-"""What `nowcast inspect` shows of a checkpoint or an exported model.
+"""Describe a checkpoint or an exported model for `nowcast inspect`.
 
-PyTorch is imported for a checkpoint only.
+PyTorch is imported only for a checkpoint.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ Document = Mapping[str, Any]
 
 
 def is_model(path: str) -> bool:
-    """Return whether a path names a checkpoint or an exported model, by how it ends."""
+    """Return whether a path has the suffix of a checkpoint or an exported model."""
     return path.lower().endswith(SUFFIXES) and not Path(path).is_dir()
 
 
 def model_document(path: str) -> dict[str, Any]:
-    """Return what is known of a model: plain values, None where an older version did not write
-    them.
+    """Return the description of a model as plain values; None for values that older versions did
+    not write.
 
     Errors: as `read_checkpoint` and `read_exported`; DataError if the file does not describe a
     model.
@@ -76,7 +76,7 @@ def _exported(path: str) -> dict[str, Any]:
 
 
 def model_rows(about: Document) -> list[tuple[str, str]]:
-    """Return what a person wants to know of a model, as names and texts."""
+    """Return the description of a model for people, as names and texts."""
     config, model = about["config"], about["config"]["model"]
     idle = {
         "name",
@@ -97,7 +97,7 @@ def model_rows(about: Document) -> list[tuple[str, str]]:
             "frames",
             f"{config['input_steps']} → {config['lead_steps']} {spacing}; scaling {scaling}",
         ),
-        ("inputs", ", ".join(["rain", *_beside(config.get("inputs", {}))])),
+        ("inputs", ", ".join(["rain", *_further(config.get("inputs", {}))])),
         ("data", _data(config["data"], about.get("data"))),
         *([("region", _region(about["region"]))] if about.get("region") else []),
         (
@@ -116,21 +116,21 @@ def model_rows(about: Document) -> list[tuple[str, str]]:
         ),
     ]
     if "exported_from_sha256" in about:
-        rows.append(("made from", f"a checkpoint of SHA-256 {about['exported_from_sha256']}"))
+        rows.append(("made from", f"the checkpoint with SHA-256 {about['exported_from_sha256']}"))
     return [(name, printable(text)) for name, text in rows if text]
 
 
 _SPLITS = ("train", "validation", "test")
 
 
-def _beside(inputs: Document) -> list[str]:
-    """The inputs next to the rain."""
+def _further(inputs: Document) -> list[str]:
+    """Return the further inputs besides rain."""
     known = inputs.get("ahead", {})
     return [*_asked_for(inputs), *(f"{name} (ahead)" for name in _asked_for(known))]
 
 
 def _asked_for(inputs: Document) -> list[str]:
-    """The keys that are switched on, and the fields by name."""
+    """Return the keys that are switched on, and the names of fields."""
     keys = [key for key, value in inputs.items() if value is True]
     return [*keys, *inputs.get("fields", {})]
 
@@ -161,7 +161,7 @@ def _settings(config: Document) -> str:
     return (
         f"loss {config['loss']}, {optimizer['name']} at {optimizer['lr']:g},"
         f" {config['schedule']['name']} schedule, {training['epochs']} epochs at most, batches of"
-        f" {training['batch_size']}, seed {config['seed']}; --json has all"
+        f" {training['batch_size']}, seed {config['seed']}; --json shows all"
     )
 
 

@@ -1,4 +1,4 @@
-"""The model that `nowcast predict` forecasts by, whatever computes it."""
+"""The model of `nowcast predict`, computed by PyTorch or ONNX Runtime."""
 
 import logging
 import math
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class Model(Protocol):
-    """A trained model, opened.
+    """An opened trained model.
 
-    about: config, place and versions, as a checkpoint has them. computed_on: device and numbers, in
-    words.
+    about: config, place and versions, as in a checkpoint. computed_on: device and precision as
+    text.
     """
 
     @property
@@ -44,28 +44,29 @@ class Model(Protocol):
     def computed_on(self) -> str: ...
 
     def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
-        """The scene, of `input_steps` frames → its forecast, both as the files have them: the
-        frames, and what lies on their grid, are turned for the model and its forecast is turned
-        back. Errors: DataError for a grid that it cannot take;
-        DeviceError for one that is too large.
+        """Forecast from a scene of `input_steps` frames, oriented as in the files.
+
+        Frames and fields are turned for the model, and the forecast is turned back.
+        Errors: DataError for a grid that the model does not accept; DeviceError for a grid too
+        large for the memory.
         """
 
     def prepare(self) -> None:
-        """Do what of the next forecast can be done before its newest frame is there."""
+        """Prepare the next forecast as far as possible before its newest frame arrives."""
 
 
 def open_model(checkpoints: Sequence[str], config: PredictConfig) -> Model:
-    """The model of a checkpoint, or that was exported, or several checkpoints as one model.
+    """Open a checkpoint, an exported model, or several checkpoints as one model.
 
-    Errors: as each; ConfigError if an exported model is one of several, or one is there twice.
+    Errors: as each; ConfigError if an exported model is one of several, or a model is given twice.
     """
-    # to import PyTorch takes longer than all the rest
+    # importing PyTorch takes longer than everything else
     with without_garbage_collection():
         exported = [one for one in checkpoints if Path(one).suffix == SUFFIX]
         if exported and len(checkpoints) > 1:
             raise ConfigError(
-                f"checkpoint: {exported[0]} is an exported model, and several models are one"
-                " forecast by their checkpoints only; give the best.pt that it was made of."
+                f"checkpoint: {exported[0]} is an exported model, and several models can only be"
+                " combined as checkpoints; give the best.pt that it was exported from."
             )
         if exported:
             from nowcast.factories.exported_model import ExportedModel
@@ -79,14 +80,14 @@ def open_model(checkpoints: Sequence[str], config: PredictConfig) -> Model:
 
 
 def refuse_unlike(configs: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuse models that cannot make one forecast together.
+    """Refuse models that cannot be combined to one forecast.
 
     Args:
-        configs: of each model, by its name. A model for any grid takes the time step of the data
-            and forecasts as far as the others.
+        configs: configuration of each model by name. A model for any grid takes the time step of
+            the data and forecasts as far as the others.
 
     Raises:
-        ConfigError: naming the first that differs, and in what.
+        ConfigError: naming the first model that differs, and the setting.
     """
     (first, usual), *_ = sorted(configs.items(), key=lambda one: is_for_any_grid(one[1]))
     for name, config in configs.items():
@@ -96,9 +97,8 @@ def refuse_unlike(configs: Mapping[str, Mapping[str, Any]]) -> None:
             theirs, ours = (_value(one, key) for one in (config, usual))
             if theirs != ours:
                 raise ConfigError(
-                    f"checkpoint: {words} of {name}: {theirs},"
-                    f" of {first} {ours}; models that make one forecast have the same. Leave one"
-                    " of them out."
+                    f"checkpoint: {words} of {name}: {theirs}, of {first}: {ours}; they must be the"
+                    " same for models that make one forecast. Leave one of the models out."
                 )
 
 
@@ -108,11 +108,12 @@ _ALIKE = {
     "model.head": "the head",
     "model.thresholds": "the thresholds",
 }
-"""What models have in common that make one forecast, and what it is called."""
+"""Settings that must be the same for models that make one forecast, with their names in messages.
+"""
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key; the thresholds of a model without probabilities are idle."""
+    """Return the value of a dotted key; None for thresholds of a model without probabilities."""
     if key == "model.thresholds" and config["model"].get("head") != "probability":
         return None
     found: Any = config
@@ -122,7 +123,7 @@ def _value(config: Mapping[str, Any], key: str) -> Any:
 
 
 def steps_of(model: Model) -> tuple[int, int]:
-    """Frames that it sees, and forecasts."""
+    """Return the numbers of input and forecast frames."""
     return model.about["config"]["input_steps"], model.about["config"]["lead_steps"]
 
 
@@ -133,14 +134,15 @@ def steps_at(
     minutes: float,
     lead_steps: int | None,
 ) -> tuple[int, int]:
-    """Return the frames that a model sees and forecasts of a time step.
+    """Return the numbers of input and forecast frames of a model at a time step.
 
     Args:
-        config: of the model.
-        own: the frames that it sees and forecasts in its own time step.
-        checkpoint: what messages call it.
-        minutes: from one frame to the next.
-        lead_steps: frames that are asked for; None: what the model or an hour gives.
+        config: configuration of the model.
+        own: its own numbers of input and forecast frames.
+        checkpoint: its name in messages.
+        minutes: the time step.
+        lead_steps: the frames to forecast; None: as the model, or one hour with a model for any
+            grid.
 
     Raises:
         ConfigError: if it cannot forecast so many; DataError if not even one.
@@ -149,7 +151,7 @@ def steps_at(
         if lead_steps not in (None, own[1]):
             raise ConfigError(
                 f"lead_steps: the model of {checkpoint} forecasts {own[1]} frames; leave it out, or"
-                " choose a model for any grid, as checkpoint=pretrained."
+                " choose a model for any grid, such as checkpoint=pretrained."
             )
         return own
     steps = usual_lead_steps(minutes) if lead_steps is None else lead_steps
@@ -158,7 +160,7 @@ def steps_at(
 
 
 def spacing(model: Model, checkpoint: str) -> np.timedelta64:
-    """The timestep that it was trained on. Errors: DataError where its frames had no times."""
+    """Return the time step of the training. Errors: DataError if its frames had no times."""
     minutes = model.about["config"]["timestep_minutes"]
     if minutes is None:
         raise DataError(
@@ -171,10 +173,9 @@ def spacing(model: Model, checkpoint: str) -> np.timedelta64:
 def turn_for(
     about: Mapping[str, Any], scene: Scene, config: PredictConfig
 ) -> tuple[Turn, list[str]]:
-    """Return how the frames of a scene are turned for a model, and what is to be known of that, in
-    words.
+    """Return how the frames of a scene are turned for a model, and remarks about it.
 
-    Errors: DataError for a grid that the model is not for.
+    Errors: DataError for a grid that the model does not accept.
     """
     any_grid, place = is_for_any_grid(about["config"]), about.get("place")
     turn = turn_of(place, scene.grid)
@@ -188,40 +189,38 @@ def turn_for(
 
 
 def refuse_too_many_missing(key: str, missing_frames: int, input_steps: int) -> None:
-    """Errors: ConfigError where not even the newest frame would be left."""
+    """Errors: ConfigError if not even the newest frame would be left."""
     if missing_frames >= input_steps:
         raise ConfigError(
-            f"{key}: the model sees {input_steps} frames, and the newest is never missing; "
+            f"{key}: the model sees {input_steps} frames, and the newest must not be missing; "
             f"give {input_steps - 1} at most, not {missing_frames}."
         )
 
 
 def log_missing(scene: Scene, *, mask: bool) -> None:
-    """Log which frames are missing, and what a model with or without a mask sees instead."""
+    """Log which frames are missing, and what the model gets instead."""
     instead = (
         "masked for the model"
         if mask
-        else "the model has no mask and sees the frame before, or after, once more"
+        else "the model has no mask and gets a copy of the frame before or after"
     )
     times = ", ".join(f"{time:.16}" for time in scene.times[scene.missing])
     log.warning("no frame at %s UTC: %s", times, instead)
 
 
 def refuse_other_size(config: Mapping[str, Any], size: Sequence[int], where: str) -> None:
-    """Errors: DataError where the model of a configuration takes frames of one size (h, w)
-    alone, and this is another.
-    """
+    """Errors: DataError if the model takes only frames of one size (h, w), and this is another."""
     wanted = config["model"].get("grid_size")
     if wanted not in (None, list(size)):
         raise DataError(
-            f"{where}: frames of {list(size)}, but the model takes those of"
-            f" model.grid_size={wanted} alone; give data of that size, or train another model on"
-            " this."
+            f"{where}: frames of {list(size)}, but the model takes only frames of"
+            f" model.grid_size={wanted}; give data of that size, or train another model on this"
+            " size."
         )
 
 
 def size_seen(about: Mapping[str, Any], scene: Scene) -> Sequence[int]:
-    """The size (h, w) of the frames that a model sees of a scene: of its region, or all of them."""
+    """Return the size (h, w) of the frames that a model sees: of its region, or the whole grid."""
     region = about.get("region")
     if region is None:
         return scene.size
@@ -229,9 +228,10 @@ def size_seen(about: Mapping[str, Any], scene: Scene) -> Sequence[int]:
 
 
 def fields_at_once(model: Model) -> int:
-    """How many fields (h, w) are held for each lead time while a forecast is made: the rate, and of
-    probabilities what the network says, what is taken forward, and all of that put together. Of
-    several models the forecasts of all, too.
+    """Return how many fields (h, w) are in memory for each lead time during a forecast.
+
+    These are the rate, and for each threshold the network's output, the advected probability and
+    their sum; with several models also the forecast of each.
     """
     config = model.about["config"]["model"]
     models: int = model.about.get("models", 0)
@@ -240,23 +240,23 @@ def fields_at_once(model: Model) -> int:
 
 
 def refuse_too_long(lead_steps: int, size: Sequence[int], where: str, fields: int = 1) -> None:
-    """Errors: DeviceError if the frames (h, w) of a forecast, each of so many fields, would take
-    more than half of the memory that is free.
+    """Errors: DeviceError if the frames (h, w) of a forecast, each with this many fields, would
+    need more than half of the free memory.
     """
     needs, free = 4 * lead_steps * fields * math.prod(size), memory_allowed(None)
     if needs > free:
         raise DeviceError(
-            f"{where}: {lead_steps} frames of {list(size)} need {two_digits(needs / 1e9)} GB, and"
-            f" {two_digits(free / 1e9)} GB may be taken; free some, or forecast fewer."
+            f"{where}: {lead_steps} frames of {list(size)} need {two_digits(needs / 1e9)} GB, but"
+            f" only {two_digits(free / 1e9)} GB may be used; free some memory, or forecast fewer"
+            " frames."
         )
 
 
 def refuse_other_timestep(config: Mapping[str, Any], minutes: float, where: str) -> None:
-    """Errors: DataError where the data's frames are spaced otherwise than those the model was
-    trained on.
-    """
+    """Errors: DataError if the data have another time step than the training of the model."""
     if config["timestep_minutes"] != minutes and not is_for_any_grid(config):
         raise DataError(
-            f"{where}: frames every {minutes:g} minutes, but the model was trained on"
-            f" {config['timestep_minutes']:g}; give data of that spacing, or train a model on this."
+            f"{where}: frames every {minutes:g} minutes, but the model was trained on frames every"
+            f" {config['timestep_minutes']:g} minutes; give data with that time step, or train a"
+            " model on this one."
         )

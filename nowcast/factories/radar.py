@@ -1,5 +1,5 @@
-"""Radar files as a configuration names them; without torch, whose import takes longer than to
-look at a few files.
+"""Open the radar files of a configuration, without importing torch, which takes longer than opening
+a few files.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,11 +23,12 @@ def open_radar(
     around: Period | None = None,
     opened: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """The precipitation grid that `data` describes, frames unread; with periods, only their frames.
+    """Open the precipitation grid of `data` without reading frames; periods select frames.
 
-    around: frames there are taken too, where they fit those of the periods. Of a pattern of times,
-    only files of these periods are looked for and opened.
-    opened: a grid that was opened of `data` before, whose files are not described again.
+    With a path with strftime codes only files of these periods are listed and opened.
+
+    around: also take frames of this period that fit those of the other periods.
+    opened: a grid opened earlier from `data`, whose files are not described again.
     """
     asked = [(one.start, one.end) for one in periods]
     wider = [] if around is None else [(around.start, around.end)]
@@ -39,7 +40,7 @@ def open_radar(
 
 
 def copied(paths: Sequence[Path], data: RadarConfig) -> list[Path]:
-    """The paths to open: files by address as copies in data.cache, all else as it is.
+    """Return the paths to open: files at a URL as copies in data.cache, other paths unchanged.
 
     Errors: as `fetched`.
     """
@@ -48,9 +49,9 @@ def copied(paths: Sequence[Path], data: RadarConfig) -> list[Path]:
 
 
 def reading(data: RadarConfig) -> ReadOptions:
-    """How `data` says that its files are to be read.
+    """Return the reading options of `data`.
 
-    Errors: ConfigError where it names no Z-R relation that is known.
+    Errors: ConfigError for an unknown Z–R relation.
     """
     if isinstance(data.zr, str) and data.zr not in ZR_RELATIONS:
         raise ConfigError(
@@ -66,7 +67,7 @@ def reading(data: RadarConfig) -> ReadOptions:
 
 @contextmanager
 def into_cache() -> Iterator[None]:
-    """Name the key of the folder where a block makes files.
+    """Let errors from writing into the cache, within the block, name data.cache.
 
     Errors: CannotCreateError if that folder cannot be written.
     """
@@ -75,5 +76,5 @@ def into_cache() -> Iterator[None]:
     except CannotCreateError as error:
         problem = str(error).partition("; choose another")[0]
         raise CannotCreateError(
-            f"data.cache: {problem}; choose another folder, or allow writing in this one."
+            f"data.cache: {problem}; choose another folder, or make this one writable."
         ) from error

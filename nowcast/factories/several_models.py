@@ -1,4 +1,4 @@
-"""Several trained models that forecast as one."""
+"""Several trained models combined to one forecast."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
 
 
 class SeveralModels:
-    """See `nowcast.factories.models.Model`. They may see frames of different number, with different
-    fields; each sees the newest of the scene.
+    """Several models as one `nowcast.factories.models.Model`.
 
-    Errors: ConfigError if they do not forecast the same.
+    They may see different numbers of frames and different fields; each sees the newest frames of
+    the scene.
+    Errors: ConfigError if they do not forecast the same quantity.
     """
 
     def __init__(self, models: Mapping[str, "TrainedModel"], config: PredictConfig) -> None:
         if len(models) > MOST_MEMBERS:
             raise ConfigError(
-                f"checkpoint: {len(models)} models, and {MOST_MEMBERS} at most make one forecast;"
-                " give fewer."
+                f"checkpoint: {len(models)} models given, but at most {MOST_MEMBERS} can make one"
+                " forecast; give fewer."
             )
         configs = {name: model.about["config"] for name, model in models.items()}
         refuse_unlike(configs)
@@ -48,7 +49,7 @@ class SeveralModels:
             model.prepare()
 
     def forecast_of(self, scene: Scene, turn: Turn = AS_STORED) -> SceneForecast:
-        """Each model turns the frames for itself."""
+        """Forecast with each model, which turns the frames itself, and combine the forecasts."""
         parts, remarks = list[Part](), list[str]()
         for name, model in self.models.items():
             try:
@@ -64,7 +65,7 @@ class SeveralModels:
         return replace(made, remarks=(*remarks, *made.remarks))
 
     def _set_those_for_any_grid(self) -> None:
-        """They forecast as far as the other models do."""
+        """Let models for any grid forecast as far as the other models."""
         steps, minutes = (self.about["config"][key] for key in ("lead_steps", "timestep_minutes"))
         for model in self.models.values():
             if model.for_any_grid:
@@ -73,8 +74,9 @@ class SeveralModels:
 
 
 def config_of_all(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the configuration of models that make one forecast, as far as it shapes that: it sees
-    as many frames as the one that sees most, and is for any grid if all are.
+    """Return the common configuration of models that make one forecast.
+
+    It sees as many frames as the model that sees most, and is for any grid if all models are.
     """
     usual = min(configs.values(), key=is_for_any_grid)
     minutes, model = usual["timestep_minutes"], dict(usual["model"])
@@ -83,7 +85,7 @@ def config_of_all(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         frames_seen(minutes)[0] if is_for_any_grid(one) else one["input_steps"]
         for one in configs.values()
     )
-    model.pop("grid_size", None)  # each sees to it by itself
+    model.pop("grid_size", None)  # each model checks its own
     return {
         **usual,
         "input_steps": seen,
@@ -92,7 +94,7 @@ def config_of_all(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _frames(model: "TrainedModel", scene: Scene) -> int:
-    """How many frames a model sees of a scene."""
+    """Return the number of frames of a scene that a model sees."""
     if model.for_any_grid:
         return frames_seen(scene.timestep_minutes)[0]
     steps: int = model.about["config"]["input_steps"]
@@ -100,7 +102,7 @@ def _frames(model: "TrainedModel", scene: Scene) -> int:
 
 
 def _newest(scene: Scene, count: int) -> Scene:
-    """The newest frames of a scene."""
+    """Return the scene with only its newest frames."""
     newest = slice(len(scene.missing) - count, None)
     return replace(
         scene,

@@ -1,4 +1,4 @@
-"""A training that begins from the weights of a trained model."""
+"""Start a training from the weights of a trained model."""
 
 import logging
 from dataclasses import asdict, replace
@@ -18,27 +18,27 @@ log = logging.getLogger(__name__)
 
 
 def read_start(config: TrainConfig) -> Checkpoint:
-    """Read the checkpoint that a training begins from.
+    """Read the start checkpoint of a training.
 
     Raises:
-        MissingInputError: if there is none.
+        MissingInputError: if it does not exist.
         As `read_checkpoint`.
     """
     assert config.start is not None
     if not Path(config.start).is_file():
         raise MissingInputError(
-            f"start: {config.start}: no such checkpoint; give one that 'nowcast train' wrote, or"
+            f"start: {config.start}: no such checkpoint; give a checkpoint of 'nowcast train', or"
             " pretrained."
         )
     return read_checkpoint(config.start)
 
 
 def like_start(config: TrainConfig, start: Checkpoint) -> TrainConfig:
-    """Return the configuration with the model, the inputs and the scaling of a checkpoint, and with
-    its loss if it names none.
+    """Return the configuration with the model, inputs and scaling of a checkpoint, and with its
+    loss if the configuration sets none.
 
     Raises:
-        ConfigError: if the configuration asks for others, or for a loss that is not for the model.
+        ConfigError: if the configuration sets others, or a loss that does not fit the model.
     """
     theirs, usual = start["config"], default_values("train")
     name = checkpoint_name(str(config.start))
@@ -46,13 +46,13 @@ def like_start(config: TrainConfig, start: Checkpoint) -> TrainConfig:
         ours = asdict(getattr(config, key))
         if ours not in (usual[key], theirs[key]):
             raise ConfigError(
-                f"{key}: a training that starts from {name} has the {key} of that model; leave it"
-                " out, or leave out start."
+                f"{key}: a training that starts from {name} uses its {key}; leave out {key}, or"
+                " leave out start."
             )
     ahead = AheadConfig(**theirs["inputs"]["ahead"])
     kind = model_config(theirs["model"]["name"])
     if kind is None:
-        raise ConfigError(f"start: the model of {name} is not known here; update nowcast.")
+        raise ConfigError(f"start: this version does not know the model of {name}; update nowcast.")
     names_none = config.loss == replace(config, loss="auto").loss
     log.info("starting from %s, with its model, inputs and scaling", name)
     return replace(
@@ -65,8 +65,8 @@ def like_start(config: TrainConfig, start: Checkpoint) -> TrainConfig:
 
 
 def begin_from(trainer: Trainer, start: Checkpoint) -> None:
-    """Give a trainer the weights of a checkpoint, averaged ones where it has them; it scores them
-    before it trains.
+    """Load the weights of a checkpoint (averaged if present) into a trainer, which scores them
+    before training.
     """
     weights = forecast_weights(start)
     trainer.model.load_state_dict(weights)

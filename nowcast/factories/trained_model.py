@@ -1,4 +1,4 @@
-"""The model of a checkpoint, computed by PyTorch."""
+"""A trained model, computed by PyTorch."""
 
 import logging
 import sys
@@ -28,9 +28,8 @@ log = logging.getLogger(__name__)
 
 
 class TrainedModel:
-    """See `nowcast.factories.models.Model`.
-
-    A grid that is too large for the memory is forecast in tiles.
+    """A checkpoint as `nowcast.factories.models.Model`; a grid too large for the memory is forecast
+    in tiles.
     """
 
     def __init__(self, checkpoint: str, config: PredictConfig) -> None:
@@ -49,10 +48,10 @@ class TrainedModel:
         return scene_forecast_of([self.part_of(scene, turn)], scene.size, self.config.rate)
 
     def part_of(self, scene: Scene, turn: Turn = AS_STORED) -> Part:
-        """As `forecast_of`: the forecast of the region that the model was trained on, or of the
-        whole grid, on the CPU.
+        """Return the forecast for the region that the model was trained on, or for the whole grid,
+        on the CPU.
 
-        Errors: DataError if the scene does not hold that region.
+        Errors: DataError if the scene does not contain that region.
         """
         warm = self._set_to(scene) if self.for_any_grid else self.warm
         forecaster = warm.forecaster
@@ -73,15 +72,15 @@ class TrainedModel:
         return Part(turned(made, turn).cpu(), forecaster.calibration, region)
 
     def _set_to(self, scene: Scene) -> WarmForecaster:
-        """Return a model for any grid, set to the pixel size and the time step of a scene.
+        """Return a model for any grid with the pixel size and the time step of a scene.
 
-        It keeps nothing of it, because another thread may forecast another grid meanwhile.
+        It stores nothing, because another thread may forecast another grid at the same time.
         """
         minutes, km = scene.timestep_minutes, known_pixel_km(scene.grid)
         return WarmForecaster(on_grid(self.forecaster, km, minutes, self.config.lead_steps))
 
     def _forecast(self, warm: WarmForecaster, raw: Tensor) -> Forecast:
-        """The frames as the model sees them, (1, t, 1 + k, h, w) → their forecast."""
+        """Input frames of the model (1, t, 1 + k, h, w) → their forecast."""
         forecaster = warm.forecaster
         tiling = choose_tiling(
             forecaster, raw.shape, memory_allowed(self.config.max_memory_gb, self.precision.device)

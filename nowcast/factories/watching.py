@@ -1,4 +1,4 @@
-"""The loggers of a training with what they need of its configuration and its data."""
+"""The loggers of a training, with its configuration and pictures of its data."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -16,7 +16,7 @@ from nowcast.training.loggers import Image, Logger, Loggers
 
 _DPI = 80
 _MAGNIFIED = 2
-"""Pixels of a picture for one of a digit."""
+"""Picture pixels along each side of a digit's pixel."""
 
 
 def watching(
@@ -26,13 +26,13 @@ def watching(
     timestep_minutes: float | None,
     place: Mapping[str, Any] | None,
 ) -> Loggers:
-    """Return the loggers of a training by name, ready to begin.
+    """Return the loggers of a training by name, ready to start.
 
     Args:
-        settings: all of the configuration, nested.
-        validation: the windows that pictures show.
-        timestep_minutes: of their frames; None of moving digits.
-        place: of their grid, as a checkpoint has it.
+        settings: the whole configuration, nested.
+        validation: the windows shown in pictures.
+        timestep_minutes: time step of their frames; None for moving digits.
+        place: place of their grid, as in a checkpoint.
     """
     shaping = {key: value for key, value in flat(settings) if key not in SAME_BITS}
     if isinstance(validation, RadarWindows) and timestep_minutes is not None:
@@ -47,9 +47,7 @@ def watching(
 def draw_rain(
     example: Example, windows: RadarWindows, timestep_minutes: float, origin: Origin
 ) -> Image:
-    """Return what was observed above what is forecast, in the colours of rates, with valid times
-    in UTC.
-    """
+    """Draw the observations above the forecast, in rain colours, with valid times in UTC."""
     newest = windows.clock.times[example.pick.start + windows.input_steps - 1]
     reference_time = newest.astype("datetime64[s]").item()
     figure = frames_figure(
@@ -64,9 +62,7 @@ def draw_rain(
 
 
 def draw_digits(example: Example) -> Image:
-    """Return frames of [0, 1] in grey, with grey lines between: above as they were, below as
-    forecast.
-    """
+    """Draw frames in [0, 1] in grey, observed above forecast, with grey lines between them."""
     lined = np.pad(
         np.stack([example.observed, example.forecast]),
         ((0, 0), (0, 0), (1, 1), (1, 1)),

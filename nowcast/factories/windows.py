@@ -1,4 +1,4 @@
-"""A configuration → windows to train on, and a checkpoint → the forecaster that it holds."""
+"""Build training windows from a configuration, and a forecaster from a checkpoint."""
 
 import json
 import sys
@@ -41,14 +41,14 @@ from nowcast.version import __version__
 
 
 def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
-    """The frames of a period, unpacked into data.cache, with a progress bar on a terminal.
+    """Unpack the frames of a period into data.cache, with a progress bar on a terminal.
 
-    Errors: ConfigError if there is none.
+    Errors: ConfigError if data.cache is null.
     """
     if data.cache is None:
         raise ConfigError(
-            "data.cache: null reads each frame when a window asks for it, which 'nowcast train'"
-            " does; give a folder here."
+            "data.cache: null (read each frame when needed) is only for 'nowcast train'; give a"
+            " folder here."
         )
     with into_cache(), _progress_bar("unpacking") as progress:
         return pack(
@@ -62,15 +62,15 @@ def pack_radar(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRat
 
 
 def rates_to_learn_from(data: RadarConfig, grid: xr.Dataset, period: Period) -> PackedRates:
-    """The frames of a period: unpacked into data.cache, or without one read when a window asks
-    for them.
+    """Return the frames of a period: unpacked into data.cache, or read when a window needs them if
+    it is null.
     """
     return direct(grid, period) if data.cache is None else pack_radar(data, grid, period)
 
 
 def motion_of_radar(rates: PackedRates, clock: Clock, input_steps: int) -> Motions:
-    """The motion at each time of a series, as a forecast from `input_steps` frames estimates it,
-    with a progress bar on a terminal; of one that is not unpacked it is estimated when asked for.
+    """Estimate the motion at each time of a series from `input_steps` frames, with a progress bar
+    on a terminal. If the series is not unpacked, motion is estimated when needed.
 
     Returns:
         (times, 2, hc, wc), as `motion_of`.
@@ -83,7 +83,7 @@ def motion_of_radar(rates: PackedRates, clock: Clock, input_steps: int) -> Motio
 
 @contextmanager
 def _progress_bar(words: str) -> Iterator[Progress]:
-    """A bar on a terminal, told the frames done and their total."""
+    """Show a progress bar on a terminal; call it with the frames done and their total."""
     with tqdm(desc=words, unit="frame", leave=False, disable=None, file=sys.stderr) as bar:
 
         def progress(done: int, of: int) -> None:
@@ -94,8 +94,8 @@ def _progress_bar(words: str) -> Iterator[Progress]:
 
 
 def _source(data: RadarConfig, cache: str, grid: xr.Dataset, period: Period) -> str:
-    """What the files of these frames hold, and how they are read: it changes with either, and
-    with nothing else; of a store by address, with what describes its arrays.
+    """Return a text that identifies the contents of the files of these frames and how they are
+    read. It changes only with these; a store at a URL is identified by its array metadata.
     """
     series = grid.encoding["series"].within(period.start, period.end)
     paths = [series.files[k].path for k in np.unique(series.file_of)]
@@ -107,17 +107,17 @@ def _source(data: RadarConfig, cache: str, grid: xr.Dataset, period: Period) -> 
 def moving_mnist_windows(
     data: MovingMnistConfig, split: str, input_steps: int, lead_steps: int, seed: int
 ) -> MovingMnistWindows:
-    """The sequences of a split: 'train' anew in every epoch, 'validation' and 'test' always the
-    same ones.
+    """Return the sequences of a split: new ones in every epoch for 'train', always the same for
+    'validation' and 'test'.
 
-    Digits of one split never appear in another: the last 5,000 images are the test's, the 5,000
-    before validation's.
+    Digits of one split never appear in another: the last 5,000 images are for the test, the 5,000
+    before for validation.
     """
     digits = open_digits(data.path)
     if len(digits) <= 10_000:
         raise DataError(
-            f"{data.path}: has {len(digits)} images, too few to split; data.path must name MNIST's"
-            " 60,000 of training."
+            f"{data.path}: has {len(digits)} images, too few to split; data.path must name the"
+            " 60,000 training images of MNIST."
         )
     parts = {
         "train": digits[:-10_000],
@@ -136,21 +136,21 @@ def moving_mnist_windows(
 
 
 def build_scaling(config: dict[str, Any]) -> Scaling:
-    """The scaling that a configuration or checkpoint names."""
+    """Return the scaling of a configuration or checkpoint."""
     return Scaling(**config["scaling"])
 
 
 def open_forecaster(
     path: str, precision: Precision, rate: str = "csi"
 ) -> tuple[Forecaster, Checkpoint]:
-    """The model of a checkpoint, ready to forecast on the device, and the checkpoint.
+    """Return the model of a checkpoint, ready to forecast on the device, and the checkpoint.
 
-    rate: how it makes a rate from probabilities; see `nowcast.probability.options`.
+    rate: how the model converts probabilities to a rate; see `nowcast.probability.options`.
     """
     if Path(path).suffix == SUFFIX:
         raise DataError(
-            f"{path}: is an exported model, which predict alone forecasts by; give the best.pt that"
-            " it was made of."
+            f"{path}: is an exported model, which only 'nowcast predict' can use; give the best.pt"
+            " that it was exported from."
         )
     checkpoint = read_checkpoint(path)
     refuse_missing_package(checkpoint, path)
@@ -159,7 +159,7 @@ def open_forecaster(
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ConfigError) as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise DataError(
-            f"{path}: describes no model that this nowcast can build ({reason}); train it again."
+            f"{path}: describes a model that this version cannot build ({reason}); train it again."
         ) from error
     if rate != "csi" and forecaster.calibration is None:
         raise ConfigError(
@@ -181,18 +181,16 @@ def refuse_missing_package(checkpoint: Checkpoint, path: str) -> None:
 
 
 def _rebuild(checkpoint: Checkpoint, rate: str) -> Forecaster:
-    """The forecaster that a checkpoint describes, on the CPU, with the averaged weights where
-    there are some.
-    """
+    """Build the forecaster of a checkpoint on the CPU, with averaged weights if it has them."""
     config, weights = checkpoint["config"], forecast_weights(checkpoint)
     inputs = build_inputs(config)
-    with torch.device("meta"):  # takes no memory, however large a model is described
+    with torch.device("meta"):  # needs no memory, however large the model is
         expected = _built(config, inputs).state_dict()
     if {name: value.shape for name, value in expected.items()} != {
         name: value.shape for name, value in weights.items()
     }:
         raise ValueError("its weights are those of another model")
-    with torch.random.fork_rng(devices=[]):  # the weights that it begins with are drawn
+    with torch.random.fork_rng(devices=[]):  # initial weights draw random numbers
         model = _built(config, inputs)
     model.load_state_dict(weights)
     return Forecaster(
@@ -209,12 +207,12 @@ def _rebuild(checkpoint: Checkpoint, rate: str) -> Forecaster:
 
 
 def _built(config: Mapping[str, Any], inputs: Inputs) -> nn.Module:
-    """An untrained model as a checkpoint describes it."""
+    """Build the untrained model of a checkpoint."""
     return build_model(config["model"], inputs.channels, 1, len(inputs.ahead), mask=inputs.mask)
 
 
 def _calibration(checkpoint: Checkpoint, model: nn.Module) -> Calibration | None:
-    """What the probabilities of a model are calibrated by; None of a model that gives none."""
+    """Return the calibration of a model's probabilities; None if it gives none."""
     if not isinstance(model, ProbabilityModel):
         return None
     if checkpoint["calibration"] is None:  # saved before the first validation
@@ -223,9 +221,7 @@ def _calibration(checkpoint: Checkpoint, model: nn.Module) -> Calibration | None
 
 
 def require_radar(data: DataConfig) -> RadarConfig:
-    """Errors: ConfigError where the command needs radar data and the configuration names
-    another source.
-    """
+    """Return the data of a configuration as radar data. Errors: ConfigError for other data."""
     if isinstance(data, RadarConfig):
         return data
     kind = "moving_mnist" if isinstance(data, MovingMnistConfig) else data.name

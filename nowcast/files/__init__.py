@@ -1,4 +1,4 @@
-"""Files written whole or not at all, folders with one writer at a time, and checksums."""
+"""Atomic writing of files, locks for one writer of a folder, and checksums."""
 
 from nowcast.files.disk import make_folder, new_folders, sha256
 from nowcast.files.faults import fault_of_machine, refuse_fault_of_machine
@@ -27,4 +27,4 @@ __all__ = [
 ]
 
 FACE: dict[str, str] = {}
-"""No module: other rooms import this one only."""
+"""No modules: other rooms import only this one."""

@@ -1,4 +1,4 @@
-"""Folders made and removed, files forced to the disk, and what a disk says told to people."""
+"""Make and remove folders, force files to the disk, and turn disk errors into messages."""
 
 import errno
 import hashlib
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 _FULL = 2**20  # with fewer bytes free, a disk counts as full
 NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY}
-"""What a file system answers that cannot do something at all."""
+"""Error numbers of a file system that does not support an operation."""
 _NO_FOLDER_SYNC = NOT_SUPPORTED | {errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
 _CANNOT_CREATE = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
@@ -25,15 +25,15 @@ _CANNOT_CREATE = {
 
 
 def make_folder(folder: str | Path) -> Path:
-    """Make `folder` and its parents if they are not there. Errors: CannotCreateError."""
+    """Make `folder` and its parents if missing. Errors: CannotCreateError."""
     _make(Path(folder))
     return Path(folder)
 
 
 @contextmanager
 def new_folders(folder: Path) -> Iterator[None]:
-    """Make `folder` and its parents; at the end of the block, remove those that were made here and
-    are still empty.
+    """Make `folder` and its parents; at the end of the block, remove the new ones that are still
+    empty.
 
     Errors: CannotCreateError.
     """
@@ -45,7 +45,7 @@ def new_folders(folder: Path) -> Iterator[None]:
 
 
 def _make(folder: Path) -> list[Path]:
-    """The folders that were made, the deepest first."""
+    """Make a folder and return the new folders, deepest first."""
     missing: list[Path] = []
     try:
         missing = [one for one in (folder, *folder.parents) if not one.exists()]
@@ -63,12 +63,12 @@ def _make(folder: Path) -> list[Path]:
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
-        with suppress(OSError):  # something is in it, or it was not made
+        with suppress(OSError):  # not empty, or not made
             folder.rmdir()
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it, as far as possible."""
+    """Remove a file, a link or a folder with its contents, as far as possible."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -77,7 +77,7 @@ def remove(path: Path) -> None:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 checksum of a file, in hexadecimal.
+    """Return the SHA-256 checksum of a file, in hexadecimal.
 
     Errors: MissingInputError, InputOutputError.
     """
@@ -92,9 +92,9 @@ def sha256(path: str | Path) -> str:
 
 
 def sync_file(path: Path) -> None:
-    """Force a file to the disk, where the file system can.
+    """Force a file to the disk, if the file system supports it.
 
-    Errors: OSError where writing it fails.
+    Errors: OSError if writing fails.
     """
     try:
         _sync(path)
@@ -106,10 +106,8 @@ def sync_file(path: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Force the names in a folder to the disk.
 
-    A file system that cannot loses at most the newest of them, when the power fails.
-
-    Any other failure is logged: what the folder holds is whole and in its place, so the work is
-    done.
+    If the file system does not support this, a power failure loses at most the newest names. Other
+    failures are only logged, because the files are already complete and in place.
     """
     try:
         _sync(folder)
@@ -134,8 +132,9 @@ def _sync(path: Path) -> None:
 def for_people(
     path: Path, error: OSError | RuntimeError, left: Path | None = None, *, full: bool = False
 ) -> CannotCreateError | InputOutputError:
-    """The error that tells why `path` was not written. left: what could not be tidied away;
-    full: whether the disk is.
+    """Return the error that explains why `path` was not written.
+
+    left: a temporary file that could not be removed; full: whether the disk is full.
     """
     if isinstance(error, OSError) and error.errno in _CANNOT_CREATE and not full:
         return CannotCreateError(
@@ -144,25 +143,25 @@ def for_people(
     behind = (
         "nothing was left behind"
         if left is None
-        else f"{left.name} was left behind, and the next run removes it"
+        else f"{left.name} was left behind; the next run removes it"
     )
     why = "no space left on the disk" if full else reason_of(error)
     return InputOutputError(f"{path}: writing failed ({why}); {behind}.")
 
 
 def is_full(path: Path, error: OSError | RuntimeError) -> bool:
-    """Whether a full disk may be behind an error that does not say so.
+    """Return whether an error may come from a full disk though it does not say so.
 
-    PyTorch, HDF5 and NumPy raise one without a number; netCDF4 says "forbidden" if it cannot create
-    a file.
+    PyTorch, HDF5 and NumPy raise errors without a number; netCDF4 reports "forbidden" if it cannot
+    create a file.
     """
     number = getattr(error, "errno", None)
     unsaid = number is None or (number == errno.EACCES and os.access(path.parent, os.W_OK))
-    with suppress(OSError):  # the folder itself is gone
+    with suppress(OSError):  # the folder was removed
         return unsaid and shutil.disk_usage(path.parent).free < _FULL
     return False
 
 
 def reason_of(error: Exception) -> str:
-    """What the system says, without number and path."""
+    """Return the text of a system error, without number and path."""
     return getattr(error, "strerror", None) or str(error)

@@ -1,6 +1,4 @@
-"""Whether the machine or the file is at fault when reading fails: bad advice about a good file
-costs data.
-"""
+"""Tell errors of the machine from damaged files, so that no good file is taken for a bad one."""
 
 import errno
 import os
@@ -11,18 +9,18 @@ from nowcast.errors import InputOutputError
 
 _NAMES = """EIO ESTALE ENOLCK ENOMEM ETIMEDOUT ENODEV ENXIO ENOTCONN EHOSTDOWN EHOSTUNREACH
     ENETDOWN ENETUNREACH ECONNRESET ECONNABORTED EREMOTEIO"""
-# not each system has all
+# not every system has all of them
 _OF_THE_MACHINE = {getattr(errno, name) for name in _NAMES.split() if hasattr(errno, name)}
 _BLOCK, _BLOCKS = 2**25, 8
-"""Bytes read at a time, and how often, to see whether the disk gives them."""
+"""Bytes read at a time, and how often, to test whether the disk can be read."""
 
 
 def fault_of_machine(path: str | Path, error: Exception) -> InputOutputError | None:
-    """What to tell if the disk, the network or a limit of the system kept `path` from being
-    read; None if it is something else.
+    """Return the error to raise if the disk, the network or a system limit prevents reading `path`;
+    None for another cause.
     """
     number = _errno_of(error)
-    # netCDF says only "HDF error"
+    # netCDF reports only "HDF error"
     if number is None and isinstance(error, (OSError, RuntimeError)):
         number = _errno_of_reading(path)
     if number in (errno.EMFILE, errno.ENFILE):
@@ -32,23 +30,21 @@ def fault_of_machine(path: str | Path, error: Exception) -> InputOutputError | N
         )
     if number is not None and number in _OF_THE_MACHINE:
         return InputOutputError(
-            f"{path}: cannot be read now ({os.strerror(number)}); see to the disk or the network,"
-            " the file may be good."
+            f"{path}: cannot be read now ({os.strerror(number)}); check the disk or the network,"
+            " the file itself may be good."
         )
     return None
 
 
 def refuse_fault_of_machine(path: str | Path, error: Exception) -> None:
-    """Errors: InputOutputError if the machine kept `path` from being read, as
-    `fault_of_machine` tells it.
-    """
+    """Errors: InputOutputError if the machine prevents reading `path`, see `fault_of_machine`."""
     fault = fault_of_machine(path, error)
     if fault is not None:
         raise fault from error
 
 
 def _errno_of(error: Exception) -> int | None:
-    """The number of an error of the system, also where HDF5 tells it in words."""
+    """Return the number of a system error, also from the text of an HDF5 error."""
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
         return error.errno
     said = re.search(r"errno = (\d+)", str(error))
@@ -56,7 +52,7 @@ def _errno_of(error: Exception) -> int | None:
 
 
 def _errno_of_reading(path: str | Path) -> int | None:
-    """Why plain reading of a file fails; None if it does not."""
+    """Return the error number of reading a file; None if reading succeeds."""
     try:
         with open(path, "rb") as file:
             for _ in range(_BLOCKS):

@@ -1,8 +1,8 @@
-"""Temporary folders next to what is being written, each held by a lock while its process lives; and
-what killed processes left.
+"""Temporary folders next to the file being written, locked while their process lives, and removal
+of those left by killed processes.
 
-A temporary folder is `.name.XXXXXXXX.tmp` in the folder of `name`. Earlier versions wrote a file of
-such a name.
+A temporary folder is `.name.XXXXXXXX.tmp` in the folder of `name`. Earlier versions wrote a file
+with such a name.
 """
 
 import atexit
@@ -21,19 +21,19 @@ _NUMBER = "[0-9a-f]" * 8
 _ours: dict[Path, int] = {}
 """Folders in use, and the process that made them.
 
-They go at its end, also if a signal came between two lines that make or remove one.
+They are removed at its exit, also if a signal arrived while one was being made or removed.
 """
-# seconds of writing; only where locks cannot tell whether a process is still at it
+# seconds after which a folder counts as left over, on file systems without locks
 _LONGEST = 86400.0
 
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Give a private folder next to `path`, which is gone after the block.
+    """Make a private folder next to `path`, which is removed after the block.
 
-    What killed processes left of `path` goes before.
+    Folders that killed processes left for `path` are removed first.
 
-    Errors: what the disk says in the block, as `for_people` tells it.
+    Errors: disk errors within the block, as from `for_people`.
     """
     _remove_all(path.parent, glob.escape(path.name))
     folder, lock = path, -1
@@ -41,7 +41,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         folder, lock = _make(path)
         yield folder
     except (OSError, RuntimeError) as error:
-        full = is_full(path, error)  # before there is room again
+        full = is_full(path, error)  # before removing the folder frees space
         if folder != path:
             remove(folder)
         raise for_people(
@@ -65,7 +65,7 @@ def _remove_ours() -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left half written in `folder`."""
+    """Remove temporary folders that killed processes left in `folder`."""
     _remove_all(folder, "*")
 
 
@@ -77,7 +77,7 @@ def _remove_all(folder: Path, name: str) -> None:
 
 
 def _make(path: Path) -> tuple[Path, int]:
-    """A new temporary folder and the descriptor that holds its lock. Errors: OSError."""
+    """Make a temporary folder; return it and the descriptor of its lock. Errors: OSError."""
     while True:
         folder = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         _ours[folder] = os.getpid()
@@ -89,7 +89,7 @@ def _make(path: Path) -> tuple[Path, int]:
         lock = os.open(folder, os.O_RDONLY)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # somebody tidies up, and took it for a leftover
+        except BlockingIOError:  # another process is cleaning up and took it for a leftover
             os.close(lock)
             continue
         except OSError:  # a file system without locks
@@ -100,10 +100,10 @@ def _make(path: Path) -> tuple[Path, int]:
 
 
 def _is_in_use(left: Path) -> bool:
-    """Whether a living process may still write there; where there are no locks, its age tells."""
+    """Return whether a living process may still write there; without locks, by its age."""
     try:
         descriptor = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:  # a link, or gone
+    except OSError:  # a link, or removed
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

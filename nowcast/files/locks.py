@@ -1,12 +1,12 @@
-"""One writer of a folder at a time, by a lock file that a dead process does not hold.
+"""Locks that allow one writer of a folder at a time.
 
-The lock is the system's own, taken by filelock, and ends with its process. On a file system without
-locks, as NFS without its lock service, the file itself is the lock: it names host and process, and
-one whose process is dead is replaced.
+The lock is a system lock on a lock file, taken with filelock, and ends with its process. On a file
+system without locks, such as NFS without its lock service, the file itself is the lock: it names
+host and process, and is replaced if that process is dead.
 
-filelock's FileLock is not used, because it lacks what is needed here: it cannot lock a file that
-another user left and that may only be read, falls back to a file only where the kernel has no flock
-at all (ENOSYS, not ENOLCK), and leaves its file in the folder. So the file is opened here.
+filelock's FileLock is not used. It cannot lock a read-only file of another user, uses the file
+itself only if the kernel has no flock at all (ENOSYS, not ENOLCK), and leaves its file in the
+folder. So the lock file is opened here.
 """
 
 import errno
@@ -33,12 +33,12 @@ from nowcast.files.leftovers import remove_leftovers
 
 _LOCK_POLL = 0.05  # seconds between tries for a lock
 _NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
-# seconds within which a lock file that names no process may still be being written
+# seconds during which a lock file without a process name may still be incomplete
 _NAMELESS = 60.0
 
 
 class _HeldError(Exception):
-    """Another process has it. holder: who, where the file says so."""
+    """Another process holds the lock. holder: which one, if the file names it."""
 
     def __init__(self, holder: str = "") -> None:
         self.holder = holder
@@ -46,12 +46,13 @@ class _HeldError(Exception):
 
 @contextmanager
 def only_writer(folder: str | Path, *, wait: float = 0.0) -> Iterator[None]:
-    """Within the block no other process that asks so writes in `folder`, and what a killed one left
-    half written there is gone. The lock ends with the process, however that ends. The folder is
-    made; if nothing comes into it, it is removed again.
+    """Be the only writer of `folder` within the block, among processes that use this lock.
+
+    The folder is made if missing, and removed again if it stays empty. Temporary files of killed
+    processes are removed. The lock always ends with its process.
 
     wait: seconds to wait for another process.
-    Errors: TryLaterError where that one still writes; CannotCreateError, InputOutputError.
+    Errors: TryLaterError if that process still writes; CannotCreateError, InputOutputError.
     """
     folder = Path(folder)
     path = folder / ".lock"
@@ -61,7 +62,7 @@ def only_writer(folder: str | Path, *, wait: float = 0.0) -> Iterator[None]:
             remove_leftovers(folder)
             yield
         finally:
-            # of another user, in a folder where each removes only what is his
+            # may fail for another user's file in a folder with the sticky bit
             with suppress(OSError):
                 if _is_of(lock, path):
                     path.unlink(missing_ok=True)
@@ -69,12 +70,12 @@ def only_writer(folder: str | Path, *, wait: float = 0.0) -> Iterator[None]:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether the lock of `only_writer` still is where another process would look for it."""
+    """Return whether the lock file of `only_writer` still exists at its place."""
     return (folder / ".lock").exists()
 
 
 def is_written(folder: Path) -> bool:
-    """Whether a process holds the lock of `only_writer` now; what a killed one left counts not."""
+    """Return whether a living process holds the lock of `only_writer` now."""
     for flags in (os.O_RDWR, os.O_RDONLY):
         try:
             lock = os.open(folder / ".lock", flags | os.O_NOFOLLOW)
@@ -94,9 +95,11 @@ def is_written(folder: Path) -> bool:
 
 
 def _locked(path: Path, until: float) -> int:
-    """The descriptor of a lock that no other process holds.
+    """Take the lock and return its descriptor.
 
-    Errors: TryLaterError where one still does at that time; the others.
+    until: monotonic time until which to wait.
+    Errors: TryLaterError if another process still holds it then; CannotCreateError,
+    InputOutputError.
     """
     while True:
         try:
@@ -104,31 +107,31 @@ def _locked(path: Path, until: float) -> int:
         except _HeldError as error:
             if time.monotonic() >= until:
                 by = (
-                    f" ({error.holder}; this file system has no locks, so remove {path.name} there"
-                    " if that process is gone)"
+                    f" ({error.holder}; this file system has no locks, so remove {path.name} if"
+                    " that process has ended)"
                     if error.holder
                     else ""
                 )
                 raise TryLaterError(
-                    f"{path.parent}: another process is writing there{by}; try again once it is"
-                    " done."
+                    f"{path.parent}: another process is writing to this folder{by}; try again when"
+                    " it is done."
                 ) from None
             time.sleep(_LOCK_POLL)
-        except FileNotFoundError:  # who had the lock removed file and folder
+        except FileNotFoundError:  # the last holder removed file and folder
             make_folder(path.parent)
         except OSError as error:
             raise _not_locked(path, error) from error
 
 
 def _try(path: Path) -> int:
-    """One try. Errors: _HeldError; FileNotFoundError where file or folder went meanwhile;
-    OSError.
+    """Try once to take the lock. Errors: _HeldError; FileNotFoundError if file or folder was
+    removed meanwhile; OSError.
     """
     lock, is_new = _open(path)
     try:
         if not lock_descriptor(lock, blocking=False):
             raise _HeldError
-        # who lets go of a lock removes its file, so this one is worth nothing
+        # the last holder removed this file, so a lock on it has no effect
         if not _is_of(lock, path):
             raise FileNotFoundError
     except (_HeldError, FileNotFoundError):
@@ -143,9 +146,9 @@ def _try(path: Path) -> int:
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """The lock file and whether it was made here.
+    """Open the lock file; return its descriptor and whether it is new.
 
-    One of another user may be locked without the right to write it.
+    A read-only file of another user can be locked too.
     """
     for flags in (os.O_RDWR, os.O_RDONLY):
         try:
@@ -158,14 +161,14 @@ def _open(path: Path) -> tuple[int, bool]:
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     except FileExistsError:
-        raise FileNotFoundError from None  # it came meanwhile: look again
-    with suppress(OSError):  # of a file system without owners
+        raise FileNotFoundError from None  # made meanwhile by another process: try again
+    with suppress(OSError):  # a file system without owners
         _share(lock, path.parent)
     return lock, True
 
 
 def _share(lock: int, folder: Path) -> None:
-    """Who may write the folder may lock it, whatever the umask and whoever made the file."""
+    """Give everyone who may write to the folder the right to lock it, whatever the umask."""
     about = folder.stat()
     if about.st_mode & stat.S_IWGRP and os.fstat(lock).st_gid != about.st_gid:
         with suppress(OSError):
@@ -174,10 +177,10 @@ def _share(lock: int, folder: Path) -> None:
 
 
 def _hold_by_the_file(lock: int, path: Path, is_new: bool) -> None:
-    """Without locks: the file made here is the lock.
+    """Use the lock file itself as the lock, on a file system without locks.
 
-    Errors: _HeldError where another living process made it; FileNotFoundError once that of a dead
-    one is removed.
+    Errors: _HeldError if another living process made it; FileNotFoundError after removing the file
+    of a dead process.
     """
     if is_new:
         os.write(lock, f"{socket.gethostname()} {os.getpid()}\n".encode())
@@ -194,7 +197,7 @@ def _hold_by_the_file(lock: int, path: Path, is_new: bool) -> None:
 
 
 def _holder(lock: int) -> str | None:
-    """Who holds a lock file; None where that process is dead. Of another host that is not known."""
+    """Return the holder of a lock file; None if it is a dead process of this host."""
     words = os.pread(lock, 256, 0).decode("utf-8", "replace").split()
     if len(words) != 2 or not words[1].isdecimal():
         return None if time.time() - os.fstat(lock).st_mtime > _NAMELESS else "not named yet"
@@ -218,7 +221,7 @@ def _not_locked(path: Path, error: OSError) -> CannotCreateError | InputOutputEr
     if error.errno == errno.ENOSPC or is_full(path, error):
         return for_people(path, error, full=True)
     return CannotCreateError(
-        f"{path.parent}: cannot be locked by a file {path.name} there ({reason_of(error)}); choose"
+        f"{path.parent}: cannot be locked with a file {path.name} ({reason_of(error)}); choose"
         " another output folder."
     )
 

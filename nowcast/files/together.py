@@ -1,9 +1,9 @@
-"""Several files that belong together: a folder never shows files of two runs.
+"""Write several files together, so that a folder never mixes files of two runs.
 
-The new files are first written into a temporary folder. One rename makes it `.together`: from then
-on the new files are the valid ones. The old ones are then removed, and only after that the new ones
-are moved to their place. So a process that is killed in between leaves the old files, or fewer
-files than there should be, all of one run; the next writer finishes its work.
+The new files are first written to a temporary folder. Renaming it to `.together` makes the new
+files valid. Then the old files are removed, and after that the new ones are moved to their place. A
+process that is killed in between leaves the old files, or some files of one run; the next writer
+finishes its work.
 """
 
 import json
@@ -18,21 +18,22 @@ from nowcast.files.locks import only_writer
 
 _VALID = ".together"
 _NAMES = ".names"
-"""Within it: the names of all files that it replaces."""
+"""File in `.together` with the names of all files that it replaces."""
 
 
 @contextmanager
 def written_together(folder: str | Path, replaces: Collection[str] = ()) -> Iterator[Path]:
-    """Give a temporary folder within `folder`, whose only writer this process is; once the block
-    ends well, the files there take the place of those in `folder` that have their names, or are
-    named by `replaces`. If it fails, `folder` holds what it held.
+    """Give a temporary folder within `folder` and be the only writer of `folder`.
+
+    If the block succeeds, the new files replace those in `folder` with the same names, and those
+    named by `replaces`. If it fails, `folder` is unchanged.
 
     Errors: as `only_writer`; CannotCreateError, InputOutputError.
     """
     folder = Path(folder)
     with only_writer(folder):
         try:
-            _finish(folder)  # what a killed process began
+            _finish(folder)  # the work of a killed process
         except OSError as error:
             raise for_people(folder, error, full=is_full(folder / _VALID, error)) from error
         with temporary_folder(folder / "together") as temporary:
@@ -50,9 +51,7 @@ def written_together(folder: str | Path, replaces: Collection[str] = ()) -> Iter
 
 
 def settled(path: Path) -> Path:
-    """Where the valid file of `path` lies, if a killed process left it to the next writer of
-    the folder to move it there.
-    """
+    """Return the valid file of `path`, which is still in `.together` if its writer was killed."""
     waiting = path.parent / _VALID / path.name
     return waiting if waiting.is_file() else path
 
@@ -65,7 +64,7 @@ def _finish(folder: Path) -> None:
     names = valid / _NAMES
     if names.exists():
         for name in json.loads(names.read_text(encoding="utf-8")):
-            # of this folder, whatever a stranger's list says
+            # only in this folder, whatever the list names
             (folder / Path(name).name).unlink(missing_ok=True)
         names.unlink()
     for path in sorted(valid.iterdir()):

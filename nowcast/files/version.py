@@ -1,4 +1,4 @@
-"""Whether a file has changed: what tells one content of it from another."""
+"""Detect whether a file has changed, from its size and times."""
 
 import os
 import stat
@@ -9,11 +9,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class FileVersion:
-    """The content of a file as it was seen. If two versions are unequal, the file has changed.
+    """The state of a file. If two versions are unequal, the file has changed.
 
-    mtime_ns, ctime_ns: when the content, or anything about the file, last changed [ns since 1970].
-    A new name changes only the second, which therefore decides nothing.
-    parts: of a Zarr store, those of its folders and of the files that describe its arrays.
+    mtime_ns, ctime_ns: last change of the content, and of any attribute [ns since 1970]. Renaming
+    changes only ctime_ns, so it is not compared.
+    parts: versions of a Zarr store's folders and of the files that describe its arrays.
     """
 
     device: int
@@ -25,8 +25,8 @@ class FileVersion:
 
     @classmethod
     def of(cls, path: str | Path) -> "FileVersion":
-        """Return the version of the file or Zarr store that is there now, also of one that lies
-        elsewhere and tells its own state. Errors: OSError."""
+        """Return the current version of a file or Zarr store, also of a remote path with its own
+        `stat`. Errors: OSError."""
         about = path.stat() if isinstance(path, Path) else os.stat(path)
         version = cls._stated(about)
         if not stat.S_ISDIR(about.st_mode):
@@ -43,13 +43,13 @@ class FileVersion:
 
     @property
     def changed_ns(self) -> int:
-        """When the content last changed, also that of a part [ns since 1970]."""
+        """The last change of the content or of a part [ns since 1970]."""
         return max(one.mtime_ns for one in (self, *self.parts))
 
 
 def _parts(store: Path) -> Iterator[Path]:
-    """The folders of a Zarr store down to those of its chunks, and the files that say what is
-    in them.
+    """Yield the folders of a Zarr store down to those of its chunks, and the files that describe
+    its arrays.
     """
     for folder in sorted(one for one in store.iterdir() if one.is_dir()):
         yield folder

@@ -1,4 +1,4 @@
-"""One file, or one link, that others see whole or not at all."""
+"""Write a file or a link atomically: readers see all of it or nothing."""
 
 import os
 import stat
@@ -13,15 +13,15 @@ from nowcast.files.leftovers import temporary_folder
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """Give a temporary file, empty and private; once the block ends well, move it to `path` in one
-    step, safe on the disk, with the permissions of the file that it replaces, or those of any new
-    file.
+    """Give an empty, private temporary file and move it to `path` when the block succeeds.
 
-    If the block fails, `path` is as it was before, and the temporary file and the folders made for
-    it are gone. A reader of `path` sees the old file or the new one, never a part.
+    The file is first forced to the disk and then moved in one step. It gets the permissions of the
+    file that it replaces, or those of a new file. If the block fails, `path` is unchanged, and the
+    temporary file and new folders are removed. Readers see the old file or the new one, never a
+    part.
 
-    Errors: CannotCreateError where the folder cannot be made or written; InputOutputError where
-    writing fails midway.
+    Errors: CannotCreateError if the folder cannot be made or written; InputOutputError if writing
+    fails midway.
     """
     path = Path(path)
     with new_folders(path.parent), temporary_folder(path) as folder:
@@ -29,7 +29,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         temporary = folder / path.name
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         yield temporary
-        with suppress(OSError):  # of a file system that has no permissions
+        with suppress(OSError):  # a file system without permissions
             temporary.chmod(mode)
         sync_file(temporary)
         os.replace(temporary, path)
@@ -37,7 +37,7 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
 
 def refuse_unwritable(path: str | Path) -> None:
-    """Find out what `written_whole` would not do, before there is anything to write.
+    """Test whether `written_whole` can write `path`, before the content exists.
 
     Errors: as `written_whole`.
     """
@@ -52,7 +52,7 @@ class _OnlyTriedError(Exception):
 def link_whole(path: Path, target: Path) -> None:
     """Make `path` a symbolic link to `target`, relative to its own folder, in one step.
 
-    Errors: CannotCreateError, also where the file system has no symbolic links; InputOutputError.
+    Errors: CannotCreateError, also if the file system has no symbolic links; InputOutputError.
     """
     with temporary_folder(path) as folder:
         temporary = folder / path.name
@@ -71,17 +71,17 @@ def link_whole(path: Path, target: Path) -> None:
 
 
 def _mode_of(path: Path) -> int:
-    """The permissions that `path` is to have.
+    """Return the permissions for `path`.
 
-    Errors: CannotCreateError where it is something else than an ordinary file.
+    Errors: CannotCreateError if it exists and is not a regular file.
     """
     if path.is_file():
         return stat.S_IMODE(path.stat().st_mode)
     if path.exists():
         raise CannotCreateError(
-            f"{path}: is there already and no ordinary file; choose another output path."
+            f"{path}: already exists and is not a regular file; choose another output path."
         )
-    # there is no other way to ask for it; what another thread makes meanwhile is private
+    # the only way to read the umask; files that other threads make meanwhile are private
     umask = os.umask(0o077)
     os.umask(umask)
     return 0o666 & ~umask

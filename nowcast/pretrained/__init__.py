@@ -1,7 +1,7 @@
-"""The trained model that comes with nowcast: a checkpoint, and a card that says what it is.
+"""The pretrained model that comes with nowcast: a checkpoint and its card.
 
-A card is JSON for programs and Markdown for people. It holds the SHA-256 of its checkpoint, so that
-another file in its place is noticed before it is used.
+The card is JSON for programs and Markdown for people. It contains the SHA-256 of the checkpoint, so
+that a different file is noticed before it is used.
 """
 
 import glob
@@ -17,7 +17,7 @@ from nowcast.files import sha256
 FOLDER = Path(__file__).parent
 
 PRETRAINED = "pretrained"
-"""The name of the model, as `checkpoint=pretrained`."""
+"""The name of the model, used as `checkpoint=pretrained`."""
 
 SUFFIX = ".pt"
 
@@ -28,7 +28,7 @@ def model_names() -> list[str]:
 
 
 def card_of(name: str) -> Mapping[str, Any]:
-    """Return what is known of a model.
+    """Return the card of a model as a mapping.
 
     Raises:
         MissingInputError: if there is no model of this name.
@@ -37,7 +37,7 @@ def card_of(name: str) -> Mapping[str, Any]:
     path = FOLDER / f"{name}.json"
     if not path.is_file():
         raise MissingInputError(
-            f"{name}: no model of this name comes with nowcast; choose among"
+            f"{name}: no model of this name comes with nowcast; choose from"
             f" {', '.join(model_names()) or 'none, in this installation'}."
         )
     try:
@@ -65,8 +65,7 @@ def card_text(name: str) -> str:
 
 
 def data_of(name: str) -> str:
-    """Return the data that a model was trained on, with their licences; empty if its card names
-    none.
+    """Return the training data of a model with their licences; empty if its card names none.
 
     Raises:
         MissingInputError: if there is no model of this name.
@@ -78,11 +77,11 @@ def data_of(name: str) -> str:
 
 @cache
 def path_of(name: str) -> Path:
-    """Return the checkpoint of a model, its seal verified.
+    """Return the checkpoint of a model after verifying its checksum.
 
     Raises:
         MissingInputError: if there is no model of this name.
-        DataError: if it is not the file that its card describes.
+        DataError: if it does not match its card.
     """
     card, path = card_of(name), FOLDER / f"{name}{SUFFIX}"
     if not path.is_file() or sha256(path) != card["sha256"]:
@@ -91,23 +90,23 @@ def path_of(name: str) -> Path:
 
 
 def _not_ours(path: Path) -> DataError:
-    """What to say of a file that this version of nowcast did not bring."""
+    """Return the error for a file that did not come with this version of nowcast."""
     return DataError(
-        f"{path}: is not the file that came with this version of nowcast; install it again."
+        f"{path}: is not the file that came with this version of nowcast; install nowcast again."
     )
 
 
 def checkpoint_path(checkpoint: str) -> str:
-    """Return the path of a checkpoint: of a file, or of a model that comes with nowcast."""
+    """Return the path of a checkpoint, given as a path or as the name of a model in nowcast."""
     return str(path_of(checkpoint)) if checkpoint in model_names() else checkpoint
 
 
 def checkpoint_paths(given: str | Sequence[str]) -> list[str]:
-    """Return the checkpoints that are there now of a path or a glob, or of several, in this order
-    and those of a glob sorted.
+    """Return the existing checkpoints of one or several paths or globs, in this order, those of a
+    glob sorted.
 
     Raises:
-        MissingInputError: if a glob finds none.
+        MissingInputError: if a glob matches none.
         ConfigError: if two of them are the same file.
     """
     found: list[str] = []
@@ -117,7 +116,7 @@ def checkpoint_paths(given: str | Sequence[str]) -> list[str]:
             paths = sorted(glob.glob(str(Path(named).expanduser()), recursive=True))
             if not paths:
                 raise MissingInputError(
-                    f"{named}: no such checkpoint; give those that 'nowcast train' wrote, as"
+                    f"{named}: no such checkpoint; give those that 'nowcast train' wrote, such as"
                     " checkpoint='runs/*/best.pt'."
                 )
             found += paths
@@ -128,10 +127,10 @@ def checkpoint_paths(given: str | Sequence[str]) -> list[str]:
 
 
 def refuse_same_model(checkpoints: Sequence[str]) -> None:
-    """Refuse to count one model twice in a forecast.
+    """Refuse to count a model twice in a forecast.
 
     Raises:
-        ConfigError: if two checkpoints hold the same, byte for byte.
+        ConfigError: if two checkpoints are identical, byte for byte.
         MissingInputError, InputOutputError: if one of several cannot be read.
     """
     if len(checkpoints) > 1:
@@ -150,8 +149,8 @@ def _refuse_same(checkpoints: Sequence[str], marks: Sequence[str], what: str) ->
 
 
 def checkpoint_name(path: str | Sequence[str]) -> str:
-    """Return how a checkpoint is called in files and logs, or several: by its path, or by its name
-    if it comes with nowcast.
+    """Return the name of one or several checkpoints in files and logs: the path, or the name of a
+    model that comes with nowcast.
     """
     if not isinstance(path, str):
         return ", ".join(map(checkpoint_name, path))

@@ -1,9 +1,9 @@
-"""Files that may come from anyone: checked, and opened in a process of their own."""
+"""Safe handling of untrusted files: checks, and reading in a separate process."""
 
 FACE = {
-    "addresses": "what an address may be",
-    "files": "whether a file is sound",
-    "isolation": "work in a process apart",
-    "saved_models": "model files, before they are opened",
+    "addresses": "checks of URLs",
+    "files": "checks of files",
+    "isolation": "work in a separate process",
+    "saved_models": "checks of the contents of model files",
 }
 """The modules that other rooms may import, and what they give."""

@@ -1,9 +1,7 @@
-"""Files that may come from anyone: what a file holds must lie within it, be whole, and be of a size
-that memory holds.
+"""Checks of untrusted files: all data must be inside the file, complete, and fit into memory.
 
-HDF5, and with it NetCDF-4, can fetch data from elsewhere: links to other files, data in other
-files, data sets put together of those of other files. Both libraries follow such a path without a
-word, wherever it leads.
+HDF5, and so NetCDF-4, can fetch data from other files: by links, external storage, or virtual data
+sets. Both libraries follow such paths silently, wherever they lead.
 """
 
 import io
@@ -24,29 +22,28 @@ from nowcast.files import FileVersion
 from nowcast.untrusted import netcdf3
 
 MAX_PIXELS = 2**26
-"""The most numbers of one frame, or along one axis: 8192 × 8192 pixels, 512 MiB in double
-precision.
-"""
+"""Most values in one frame, or along one axis: 8192 × 8192 pixels, 512 MiB in double precision."""
 MAX_UNPACKED = 2**29
-"""The most bytes that a compressed file or chunk may become in memory."""
+"""Most bytes of a compressed file or chunk after decompression."""
 MAX_DEPTH = 32
-"""The most groups of an HDF5 file within one another."""
+"""Deepest nesting of groups in an HDF5 file."""
 
 _SETTINGS_FILES = ("matplotlibrc", "pystepsrc")
 _SETTINGS_PLACES = {"MATPLOTLIBRC", "MPLCONFIGDIR", "PYSTEPSRC"}
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_HEAP = b"GCOL\1\0\0\0"  # how a heap of texts of any length begins in HDF5
-# bytes of a file up to which its heaps are looked for; the files that a service sends are smaller
+_HEAP = b"GCOL\1\0\0\0"  # start of an HDF5 heap of variable-length texts
+# largest file in bytes that is searched for heaps; files from radar services are smaller
 _SEARCHED = 2**28
-_OPENS = 4096  # files that are known to hold all that is theirs
+_OPENS = 4096  # most checked files that are remembered
 
 
 @contextmanager
 def importing_plainly() -> Iterator[None]:
-    """Within the block, Matplotlib and pysteps are imported without the settings files that
-    they look for in the working folder. Where Matplotlib keeps its cache is not logged.
-    In a process that runs no command of nowcast the block changes nothing.
+    """Import Matplotlib and pysteps, within the block, without settings files from the working
+    folder, and without logging the place of Matplotlib's cache.
+
+    In a process that runs no command of nowcast the block has no effect.
     """
     if not startup.is_ours:
         yield
@@ -57,15 +54,15 @@ def importing_plainly() -> Iterator[None]:
         return
     for key in _SETTINGS_PLACES & os.environ.keys():
         os.environ[key] = os.path.abspath(os.environ[key])
-    with chdir(os.path.dirname(__file__)):  # a folder that holds no such file
+    with chdir(os.path.dirname(__file__)):  # a folder without such files
         yield
 
 
 def refuse_unsound(path: str | Path) -> None:
-    """Look through a file that may be HDF5 or NetCDF, once until it changes.
+    """Check a file that may be HDF5 or NetCDF; it is checked again only if it changes.
 
-    Errors: DataError if it is no file, is cut short, has data in another file, or data of a size
-    that no radar has; OSError if it is damaged.
+    Errors: DataError if it is not a regular file, is truncated, or has data in another file or
+    larger than any radar's; OSError if it is damaged.
     """
     refuse_irregular(path)
     _refuse_unsound(os.path.abspath(path), str(path), FileVersion.of(path))
@@ -83,7 +80,7 @@ def _refuse_unsound(path: str, name: str, version: FileVersion) -> None:
 
 
 def refuse_unsound_content(content: bytes, path: str | Path) -> None:
-    """The same of a file in memory; `path` is for messages."""
+    """Check a file in memory as `refuse_unsound` does; `path` is for messages."""
     file = io.BytesIO(content)
     _refuse_cut_short(file, path)
     if _is_hdf5(file):
@@ -92,21 +89,19 @@ def refuse_unsound_content(content: bytes, path: str | Path) -> None:
 
 
 def refuse_irregular(path: str | Path) -> None:
-    """Errors: DataError if something is at `path` that is neither a file nor a folder, so that
-    opening it may wait without end.
-    """
+    """Errors: DataError if `path` is neither a file nor a folder; opening it could wait forever."""
     try:
         mode = os.stat(path).st_mode
-    except (OSError, ValueError):  # whoever opens it says why it cannot be
+    except (OSError, ValueError):  # reported when it is opened
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         kinds = {stat.S_IFIFO: "a named pipe (FIFO)", stat.S_IFSOCK: "a socket"}
         kind = kinds.get(stat.S_IFMT(mode), "a device")
-        raise DataError(f"{path}: is {kind}, not a file; write what comes from it into a file.")
+        raise DataError(f"{path}: is {kind}, not a file; write its contents to a file.")
 
 
 def _refuse_cut_short(file: BinaryIO, path: str | Path) -> None:
-    """Errors: DataError if a NetCDF-3 file has fewer bytes than its header tells of."""
+    """Errors: DataError if a NetCDF-3 file has fewer bytes than its header requires."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if file.read(len(netcdf3.MAGIC)) != netcdf3.MAGIC:
@@ -115,41 +110,39 @@ def _refuse_cut_short(file: BinaryIO, path: str | Path) -> None:
         needed = netcdf3.bytes_needed(file)
     except netcdf3.DamagedHeaderError as error:
         raise DataError(
-            f"{path}: this NetCDF file is cut short or damaged ({error}); look at where it comes"
-            " from."
+            f"{path}: this NetCDF file is truncated or damaged ({error}); fetch it again or remove"
+            " it."
         ) from error
     if needed > size:
         raise DataError(
-            f"{path}: this NetCDF file is cut short, or still being copied: it has {size} bytes,"
-            f" and by its header it needs {needed}."
+            f"{path}: this NetCDF file is truncated, or still being copied: it has {size} bytes,"
+            f" but its header requires {needed}."
         )
 
 
 def refuse_huge(shape: Sequence[int], what: str) -> None:
-    """Errors: DataError where one frame of this shape (…, y, x), or one axis, has more numbers
-    than any radar measures.
+    """Errors: DataError if one frame of this shape (…, y, x), or one axis, has more values than any
+    radar measures.
     """
     if math.prod(shape[-2:]) > MAX_PIXELS:
         sizes = " x ".join(map(str, shape))
         raise DataError(
-            f"{what} is of the size {sizes}, and nowcast reads no more than {MAX_PIXELS} numbers a"
-            " frame; cut it first."
+            f"{what} has the size {sizes}, but nowcast reads at most {MAX_PIXELS} values in a"
+            " frame; crop it first."
         )
 
 
 def refuse_unpacking(size: float, what: str) -> None:
-    """Errors: DataError where so many bytes would be unpacked at once."""
+    """Errors: DataError if too many bytes would be decompressed at once."""
     if size > MAX_UNPACKED:
         raise DataError(
-            f"{what} unpacks to more than {MAX_UNPACKED / 2**20:g} MiB at once, which nowcast does"
-            " not do; look at where it comes from, or write it in smaller parts."
+            f"{what} would decompress to more than {MAX_UNPACKED / 2**20:g} MiB at once, which"
+            " nowcast refuses; check its origin, or write it in smaller parts."
         )
 
 
 def _is_hdf5(file: BinaryIO) -> bool:
-    """Whether HDF5 would take it for its own: the mark stands at its start, or at byte 512,
-    1024, 2048 …
-    """
+    """Return whether the HDF5 signature is at the start, or at byte 512, 1024, 2048 …"""
     size, at = file.seek(0, os.SEEK_END), 0
     while at < size:
         file.seek(at)
@@ -160,11 +153,12 @@ def _is_hdf5(file: BinaryIO) -> bool:
 
 
 def _refuse_endless(content: bytes | mmap.mmap, path: str | Path) -> None:
-    """Errors: DataError where HDF5 would read for ever: it steps through a heap by the sizes of
-    its objects, and a block of zeros within, as a write or a download that was cut short leaves
-    it, is an object of no size.
+    """Errors: DataError for a file that HDF5 would read forever.
+
+    HDF5 steps through a heap by the sizes of its objects. A block of zeros, left by an interrupted
+    write or download, is an object of size 0.
     """
-    # bytes of a size, by the superblock
+    # number of bytes of a size in the superblock
     if len(content) < 15 or content[14 if content[8] < 2 else 10] != 8:
         return
     at = -1
@@ -178,8 +172,8 @@ def _refuse_endless(content: bytes | mmap.mmap, path: str | Path) -> None:
             )
             if number == size == 0:
                 raise DataError(
-                    f"{path}: this HDF5 file is damaged at byte {here}, as a copy is that was"
-                    " broken off."
+                    f"{path}: this HDF5 file is damaged at byte {here}, perhaps by an interrupted"
+                    " copy; fetch it again or remove it."
                 )
             here += size if number == 0 else 16 + -(-size // 8) * 8
 
@@ -207,24 +201,24 @@ def _look_through(source: str | BinaryIO, path: str | Path) -> None:
         raise OSError(str(error)) from error
     if away:
         raise DataError(
-            f"{path}: {', '.join(away)} is to be fetched from another file, and nowcast follows no"
-            " path that a file names; copy all into one file first, as with nccopy."
+            f"{path}: {', '.join(away)} would be fetched from another file, and nowcast does not"
+            " follow paths in a file; copy everything into one file first, for example with nccopy."
         )
 
 
 def _nodes(root: Any, h5py: Any, path: str | Path) -> Iterator[tuple[str, int, Any]]:
-    """(name, kind of link, what it leads to) of every link of an HDF5 file; None for what a link
-    that is no hard one leads to.
+    """Yield (name, kind of link, target) of every link in an HDF5 file; the target is None except
+    for hard links.
 
-    Errors: DataError if groups lie deeper than MAX_DEPTH: the HDF5 library calls itself for each,
-    until the stack is full.
+    Errors: DataError if groups are nested deeper than MAX_DEPTH; the recursion in the HDF5 library
+    would overflow the stack.
     """
     seen, groups = set(), [("", root, 1)]
     while groups:
         above, group, depth = groups.pop()
         if depth > MAX_DEPTH:
             raise DataError(
-                f"{path}: has more than {MAX_DEPTH} groups within one another, which no radar file"
+                f"{path}: has groups nested deeper than {MAX_DEPTH} levels, which no radar file"
                 " has."
             )
         for name in group:

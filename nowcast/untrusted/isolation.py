@@ -1,12 +1,12 @@
-"""Work on files that may crash the library that reads them: it is done in a process of its own.
+"""Read files in a separate process, because a damaged file may crash the library that reads it.
 
-HDF5, netCDF, ecCodes and GDAL can end their process by a signal, compute for hours or ask for all
-memory, because of one wrong byte. `isolated` calls a function in one process that is forked at the
-first call and serves all calls after it. It has limits of memory and of computing. If it dies, the
-caller gets a DataError that names the file, and the next call forks another one.
+One wrong byte can make HDF5, netCDF, ecCodes or GDAL crash, compute for hours or ask for all
+memory. `isolated` calls a function in a process that is forked at the first call and serves all
+later calls. The process has limits of memory and computing time. If it dies, the caller gets a
+DataError that names the file, and the next call forks a new process.
 
-Large arrays come back through shared memory. What the function logs, and what Python warns of
-there, is logged and warned of here.
+Large arrays are returned through shared memory. Log records and warnings of the function are
+repeated here.
 """
 
 import atexit
@@ -37,17 +37,17 @@ from nowcast.errors import DataError, DeviceError, InternalError
 from nowcast.startup import reuse_memory
 
 COMPUTING = 20
-"""Seconds of computing that one call may take."""
+"""Most seconds of computing time for one call."""
 WAITING = 300.0
-"""Seconds that one call may take by the clock."""
+"""Most seconds of wall-clock time for one call."""
 MEMORY = 1536 * 2**20
-"""Bytes that the process may allocate beyond what it has when it is forked."""
+"""Most bytes that the process may allocate in addition to those at the fork."""
 
-# bytes it may hold after a call; beyond it the next call gets a fresh process
+# most bytes the process may keep after a call; beyond it the next call gets a new process
 _RENEWED = MEMORY // 2
-_LARGE = 2**16  # bytes from which an array travels in shared memory
-_SPARE = 2**26  # bytes of shared memory that stay for the next call
-_KEPT = 4  # large arrays that are remembered, because the next file is likely to hold the same
+_LARGE = 2**16  # bytes from which an array is returned in shared memory
+_SPARE = 2**26  # bytes of shared memory that are kept for the next call
+_KEPT = 4  # large arrays that are remembered, because the next file often has the same ones
 _HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM}
 _WAITED_FOR = {stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFDIR}
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
@@ -62,13 +62,12 @@ def isolated(
     repeats: bool = False,
     waiting: float | None = None,
 ) -> Result:
-    """function(*args), called in the process that may die; `path` is the file that a failure is
-    told of.
+    """Return function(*args), called in the separate process; errors name the file `path`.
 
-    function: of a module, as are its arguments and result that can be pickled.
-    repeats: whether the large arrays of the result are likely to equal those of the call before;
-    such are sent once.
-    waiting: seconds that it may take by the clock; None: WAITING.
+    function: a module-level function; its arguments and result must be picklable.
+    repeats: whether large arrays in the result are likely to equal those of the previous call;
+    equal arrays are sent only once.
+    waiting: most seconds of wall-clock time; None: WAITING.
     Errors: those of the function; DataError if it crashes, takes too long or asks for too much
     memory; DeviceError if the process is killed from outside.
     """
@@ -89,14 +88,14 @@ def isolated(
         result: Result = answer.result_here()
     except MemoryError as error:
         raise DataError(
-            f"{path}: asks for more memory than is given to one file; it is damaged, or too large:"
-            " look at where it comes from."
+            f"{path}: needs more memory than one file may use; it is damaged or too large: check"
+            " its origin."
         ) from error
     return result
 
 
 def if_running(function: Callable[..., None], *args: Any) -> None:
-    """function(*args) in the process, if there is one."""
+    """Call function(*args) in the separate process, if it is running."""
     if _state.is_inside:
         function(*args)
     elif _state.worker is not None and _state.worker.is_usable():
@@ -104,7 +103,7 @@ def if_running(function: Callable[..., None], *args: Any) -> None:
 
 
 class _State:
-    """What this process knows: its worker, or that it is one."""
+    """State of this process: its worker, or that it is the worker."""
 
     def __init__(self, is_inside: bool = False) -> None:
         self.worker: _Worker | None = None
@@ -118,7 +117,7 @@ class _State:
 
 
 class _Answer:
-    """What a call came to."""
+    """The outcome of a call."""
 
     def __init__(
         self,
@@ -137,7 +136,7 @@ class _Answer:
         )
 
     def result_here(self) -> Any:
-        """The result. Errors: the failure. What was logged and warned of is so here."""
+        """Repeat log records and warnings here, and return the result. Errors: the failure."""
         for name, level, message in self.records:
             logging.getLogger(name).log(level, "%s", message)
         for category, message, file, line in self.warned:
@@ -152,7 +151,7 @@ _warned: dict[Any, Any] = {}
 
 
 class _Worker:
-    """The process, seen from its parent."""
+    """The separate process, as seen by its parent."""
 
     def __init__(self) -> None:
         self.memory = _shared_file()
@@ -166,7 +165,7 @@ class _Worker:
         try:
             with (
                 warnings.catch_warnings()
-                # of threads: the child needs none, and waits for a lock of theirs no longer than
+                # about threads: the child needs none, and waits for their locks no longer than
                 # WAITING
             ):
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -186,13 +185,13 @@ class _Worker:
         return not self.is_full and self._status(os.WNOHANG) is None
 
     def ask(self, path: str | Path, question: Any, waiting: float) -> _Answer:
-        """Errors: DataError, DeviceError if it dies at it."""
+        """Send a question and return the answer. Errors: DataError, DeviceError if it dies."""
         try:
             self.connection.send_bytes(pickle.dumps(question))
             if not self.connection.poll(waiting):
                 raise DataError(
-                    f"{path}: reading it took longer than {waiting:g} seconds, so it was given up;"
-                    " look into the file and the disk."
+                    f"{path}: reading took longer than {waiting:g} seconds and was stopped; check"
+                    " the file and the disk."
                 )
             answer: _Answer = _Unpacker(self.connection.recv_bytes(), self.memory, self.kept).load()
         except (EOFError, ConnectionError) as error:
@@ -209,53 +208,53 @@ class _Worker:
         self.forget()
 
     def forget(self) -> None:
-        """Let go of what this process holds of it."""
+        """Close the parent's connection and shared memory."""
         self.connection.close()
         os.close(self.memory)
 
     def _status(self, options: int) -> int | None:
-        """The exit code, negative for a signal; None while it lives."""
+        """Return the exit code, negative for a signal; None while the process lives."""
         if self.code is None:
             try:
                 pid, status = os.waitpid(self.pid, options)
                 self.code = os.waitstatus_to_exitcode(status) if pid else None
-            except ChildProcessError:  # somebody else asked before
+            except ChildProcessError:  # already collected elsewhere
                 self.code = 0
         return self.code
 
 
 def _fork() -> int:
-    """Errors: DeviceError if the system gives no further process."""
+    """Fork. Errors: DeviceError if the system allows no further process."""
     try:
         return os.fork()
     except OSError as error:
         raise DeviceError(
             f"cannot start the process that reads files ({error.strerror}); free some memory, or"
-            " end others."
+            " end other processes."
         ) from error
 
 
 def _death(path: str | Path, code: int | None) -> DataError | DeviceError:
-    """Why the process died, for people."""
+    """Return the error that explains why the process died."""
     if code == -signal.SIGXCPU:
         return DataError(
-            f"{path}: reading it took more than {COMPUTING} seconds of computing; it is damaged, or"
-            " made to be slow."
+            f"{path}: reading took more than {COMPUTING} seconds of computing time; the file is"
+            " damaged, or made to be slow."
         )
     if code == -signal.SIGKILL:
         return DeviceError(
-            f"{path}: the process that reads it was killed, perhaps for want of memory; free some"
-            " and try again."
+            f"{path}: the process that reads it was killed, perhaps because memory ran out; free"
+            " some and try again."
         )
     how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
     return DataError(
-        f"{path}: the library of its format crashed on it ({how}); the file is damaged, or of a"
-        " kind that crashes it."
+        f"{path}: reading it crashed the library of its format ({how}); the file is damaged, or"
+        " of a kind that crashes it."
     )
 
 
 def _shared_file() -> int:
-    """A file in memory for large arrays; on the disk where a system has none."""
+    """Open a file in memory for large arrays, or on the disk if the system has no such files."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("nowcast")
     import tempfile
@@ -265,7 +264,7 @@ def _shared_file() -> int:
 
 
 def _folder() -> str | None:
-    """The working folder, to which paths may be relative; None if it is gone."""
+    """Return the working folder, which relative paths need; None if it was removed."""
     try:
         return os.getcwd()
     except OSError:
@@ -273,7 +272,7 @@ def _folder() -> str | None:
 
 
 def _forked() -> None:
-    """In a forked process, which must not speak with the worker of its parent."""
+    """Forget the worker of the parent in a forked process, which must not use it."""
     global _state
     worker, _state = _state.worker, _State()
     if worker is not None:
@@ -284,11 +283,11 @@ os.register_at_fork(after_in_child=_forked)
 atexit.register(lambda: _state.drop())
 
 
-# Within the process that may die.
+# The functions below run in the separate process.
 
 
 def _serve(connection: Connection, memory: int, parent: int | None) -> NoReturn:
-    """Answer until the parent is gone."""
+    """Answer questions until the parent ends."""
     global _state
     _state = _State(is_inside=True)
     _settle(parent)
@@ -315,7 +314,7 @@ def _serve(connection: Connection, memory: int, parent: int | None) -> NoReturn:
 
 
 def _answered(question: bytes) -> tuple[Any, Exception | None, bool]:
-    """The result, or the failure; and whether large arrays are likely to come again."""
+    """Return the result, the failure, and whether large arrays are likely to repeat."""
     try:
         function, args, repeats, folder = pickle.loads(question)
         _go_to(folder)
@@ -327,7 +326,7 @@ def _answered(question: bytes) -> tuple[Any, Exception | None, bool]:
 
 
 def _alone(error: Exception) -> Exception:
-    """The error, without what it was raised from; another one if it cannot be pickled."""
+    """Return the error without its causes; an InternalError if it cannot be pickled."""
     error.__traceback__ = error.__cause__ = error.__context__ = None
     try:
         is_whole = isinstance(pickle.loads(pickle.dumps(error)), type(error))
@@ -337,9 +336,10 @@ def _alone(error: Exception) -> Exception:
 
 
 def _let_go_of_what_others_wait_for(kept: set[int]) -> None:
-    """Close the pipes, sockets and folders of the parent: whoever reads from one waits until
-    nobody holds it, and folders are locked. Files stay, for the HDF5 library may share one that
-    its parent has open.
+    """Close the pipes, sockets and folders of the parent.
+
+    A reader of a pipe waits until all processes have closed it, and open folders hold locks. Files
+    stay open, because the HDF5 library may share a file that the parent has open.
     """
     for number in map(int, os.listdir("/dev/fd")):
         with contextlib.suppress(OSError):
@@ -352,11 +352,10 @@ def _let_go_of_what_others_wait_for(kept: set[int]) -> None:
 
 
 def _settle(parent: int | None) -> None:
-    """Be quiet, die with the parent, leave signals of the terminal to it, and leave no picture of
-    memory on the disk.
+    """Set up the process: no output, no core dumps, terminal signals ignored, end with the parent.
 
-    parent: None if another thread than its first one forked, for Linux takes the end of that thread
-    for the end of the parent.
+    parent: None if a thread other than the main thread forked, since Linux would take the end of
+    that thread as the end of the parent.
     """
     for number in _HELD_BACK - {signal.SIGALRM}:
         signal.signal(number, signal.SIG_IGN)
@@ -365,12 +364,12 @@ def _settle(parent: int | None) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD_BACK)
     if sys.platform == "linux":
         _settle_on_linux(parent)
-    gc.freeze()  # what is old stays in memory that is shared with the parent
+    gc.freeze()  # old objects stay in memory shared with the parent
     faulthandler.disable()
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1) if os.environ.get("NOWCAST_DEBUG") else (0, 1, 2):
         os.dup2(nothing, stream)
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115, to the end
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115, open until exit
     _limit(resource.RLIMIT_CORE, 0)
     if sys.platform == "linux":
         _limit(resource.RLIMIT_DATA, _allocated() + MEMORY)
@@ -384,7 +383,7 @@ def _settle_on_linux(parent: int | None) -> None:
         library.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(0)
-    # memory of one frame serves the next, which saves a fifth of the time
+    # reusing the memory of a frame for the next saves a fifth of the time
     reuse_memory(largest=2**25, kept=2**26)
 
 
@@ -394,14 +393,14 @@ def _limit(what: int, soft: int) -> None:
 
 
 def _allocated() -> int:
-    """Bytes that RLIMIT_DATA counts; 0 where the system does not tell."""
+    """Return the bytes that RLIMIT_DATA counts; 0 if the system does not report them."""
     with contextlib.suppress(OSError), open("/proc/self/status") as file:
         return next((int(line.split()[1]) * 1024 for line in file if line.startswith("VmData:")), 0)
     return 0
 
 
 def _time_used() -> float:
-    """Seconds that this process has computed."""
+    """Return the seconds of computing time of this process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
@@ -421,8 +420,8 @@ class _Collector(logging.Handler):
         self.records.append((record.name, record.levelno, record.getMessage()))
 
 
-# How answers travel: a pickle, in which a large array is a place in shared memory, or the number of
-# one that was sent before.
+# Answers are pickled; a large array is given as its place in shared memory, or as the number of an
+# equal array that was sent before.
 
 
 def _packed(
@@ -460,7 +459,7 @@ class _Packer(pickle.Pickler):
 
 
 class _Unpacker(pickle.Unpickler):
-    """kept: what was sent before, by the same rule as the sender forgets it."""
+    """Unpacks answers. kept: arrays that were sent before, forgotten in the sender's order."""
 
     def __init__(
         self, content: bytes, memory: int, kept: OrderedDict[int, np.ndarray[Any, Any]]
@@ -482,7 +481,7 @@ class _Unpacker(pickle.Unpickler):
 
 
 def _write(memory: int, array: np.ndarray[Any, Any], start: int) -> int:
-    """The bytes of an array, which is contiguous → how many they are."""
+    """Write a contiguous array to shared memory and return its number of bytes."""
     content, done = _bytes_of(array), 0
     while done < len(content):
         done += os.pwrite(memory, content[done:], start + done)
@@ -500,7 +499,7 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> memoryview:
 
 
 def _same(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
-    """Whether two arrays are the same, bit by bit."""
+    """Return whether two arrays are identical, bit by bit."""
     if (
         a.dtype != b.dtype
         or a.shape != b.shape

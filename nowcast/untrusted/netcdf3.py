@@ -1,6 +1,6 @@
-"""How many bytes a NetCDF-3 file must have, by its own header.
+"""The size in bytes that a NetCDF-3 file must have, from its header.
 
-The netCDF library reads what is cut off as zeros, without a word.
+The netCDF library silently reads missing bytes as zeros.
 
 Follows the "NetCDF Classic Format Specification" for CDF-1, CDF-2 (64-bit offsets) and CDF-5
 (64-bit data).
@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 MAGIC = b"CDF"
-# bytes of a number, by its type
+# bytes of a value, by its type
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 8, 7: 1, 8: 2, 9: 4, 10: 8, 11: 8}
 _DIMENSIONS, _VARIABLES, _ATTRIBUTES = 10, 11, 12
 
 
 class DamagedHeaderError(Exception):
-    """The header ends too early, or says what no header can say."""
+    """The header ends too early, or has an impossible value."""
 
 
 @dataclass(frozen=True)
 class _Variable:
     is_record: bool
-    size: int  # bytes, of one record or of all
+    size: int  # bytes of one record, or of the whole variable
     begin: int
 
 
 class _Header:
-    """A header that is read from its start."""
+    """Reads a header from its start."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.size = file, file.seek(0, os.SEEK_END)
@@ -55,7 +55,7 @@ class _Header:
         self.take(-(-count // 4) * 4)
 
     def list_of(self, tag: int) -> range:
-        """The items of a list, which is absent or has this tag."""
+        """Return the items of a list that has this tag or is absent."""
         found, count = self.number(), self.count()
         if found not in (tag, 0) or (not found and count):
             raise DamagedHeaderError(f"a list of kind {found}")
@@ -71,10 +71,10 @@ class _Header:
         self.skip(self.count())
         numbers = [self.count() for _ in range(self.count())]
         if any(number >= len(dimensions) for number in numbers):
-            raise DamagedHeaderError("a dimension that is not there")
+            raise DamagedHeaderError("a dimension that does not exist")
         self.attributes()
         kind = self.number()
-        self.count()  # its size as stated, which is capped for large ones
+        self.count()  # the stated size is capped for large variables
         shape = [dimensions[number] for number in numbers]
         is_record = bool(shape) and shape[0] == 0
         return _Variable(
@@ -83,7 +83,7 @@ class _Header:
 
 
 def bytes_needed(file: BinaryIO) -> int:
-    """The bytes that a file needs for all data that its header tells of.
+    """Return the number of bytes that a file needs for all data in its header.
 
     Errors: DamagedHeaderError.
     """
@@ -97,7 +97,7 @@ def bytes_needed(file: BinaryIO) -> int:
     variables = [header.variable(dimensions) for _ in header.list_of(_VARIABLES)]
     sizes = [variable.size for variable in variables if variable.is_record]
     record = sizes[0] if len(sizes) == 1 else sum(-(-size // 4) * 4 for size in sizes)
-    if records == 2 ** (8 * header.count_bytes) - 1:  # as many as there are
+    if records == 2 ** (8 * header.count_bytes) - 1:  # records of unknown number, as in a stream
         records = 0
     ends = [file.tell()]
     for one in variables:

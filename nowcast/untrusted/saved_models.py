@@ -1,4 +1,4 @@
-"""What a checkpoint or an exported model says of itself, checked as it is read."""
+"""Check the description in a checkpoint or an exported model when it is read."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,27 +7,27 @@ from typing import Any
 
 from nowcast.errors import DataError
 
-_MOST_STEPS = 10_000  # frames that a model sees, or forecasts
+_MOST_STEPS = 10_000  # input or forecast frames
 _YEAR = 366 * 1440  # minutes
 _REGION = {"rows", "columns", "size", "y", "x", "crs"}
 _PLACE = {"crs", "pixel", "unit", "ground", "first_row"}
 
 
 def saved_model(about: Mapping[str, Any], path: str | Path) -> None:
-    """Errors: DataError if what a model carries of its configuration and of its grid is nothing
-    that nowcast writes.
+    """Errors: DataError if the configuration and grid in a model file are not as nowcast writes
+    them.
     """
     config, place = about.get("config"), about.get("place")
     if not isinstance(config, dict):
         raise DataError(
-            f"{path}: carries no configuration of a model; give a model that 'nowcast train' or"
+            f"{path}: contains no model configuration; give a model that 'nowcast train' or"
             " 'nowcast export' wrote."
         )
     for key in ("input_steps", "lead_steps"):
         value = config.get(key, 1)
         if type(value) is not int or not 1 <= value <= _MOST_STEPS:
             raise DataError(
-                f"{path}: says {key}={value!r}, and a model has a whole number of them from 1 to"
+                f"{path}: has {key}={value!r}, which must be a whole number from 1 to"
                 f" {_MOST_STEPS}; train it again."
             )
     minutes = config.get("timestep_minutes")
@@ -35,8 +35,8 @@ def saved_model(about: Mapping[str, Any], path: str | Path) -> None:
         type(minutes) not in (int, float) or not 1 / 60 <= minutes <= _YEAR
     ):
         raise DataError(
-            f"{path}: says timestep_minutes={minutes!r}, and frames are a second to a year apart,"
-            " in minutes; train it again."
+            f"{path}: has timestep_minutes={minutes!r}, which must be from a second to a year, in"
+            " minutes; train it again."
         )
     odd = next(
         (
@@ -48,26 +48,26 @@ def saved_model(about: Mapping[str, Any], path: str | Path) -> None:
     )
     if odd is not None:
         raise DataError(
-            f"{path}: says {odd}={config[odd]!r}, and these are keys with values; train it again."
+            f"{path}: has {odd}={config[odd]!r}, which must be keys with values; train it again."
         )
     packages = about.get("packages", {})
     if not isinstance(packages, dict) or not all(isinstance(one, str) for one in packages.values()):
         raise DataError(
-            f"{path}: says packages={packages!r}, and these are names of packages; train it again."
+            f"{path}: has packages={packages!r}, which must be package names; train it again."
         )
     if place is not None and not _is_place(place):
         raise DataError(
-            f"{path}: what it says of the grid of its training cannot be used; train it again."
+            f"{path}: its description of the training grid is not valid; train it again."
         )
     region = about.get("region")
     if region is not None and not _is_region(region):
         raise DataError(
-            f"{path}: what it says of the region of its training cannot be used; train it again."
+            f"{path}: its description of the training region is not valid; train it again."
         )
 
 
 def _is_region(region: Any) -> bool:
-    """Whether this is what a checkpoint says of a part of a grid."""
+    """Return whether this is a valid description of a region."""
     if not isinstance(region, dict) or not region.keys() >= _REGION:
         return False
     pixels = [region[key] for key in ("rows", "columns", "size")]
@@ -91,7 +91,7 @@ def _is_pair(value: Any) -> bool:
 
 
 def _is_place(place: Any) -> bool:
-    """Whether this is what a checkpoint says of a grid."""
+    """Return whether this is a valid description of a grid."""
     if (
         not isinstance(place, dict)
         or not place.keys() >= _PLACE

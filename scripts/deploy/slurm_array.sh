@@ -1,6 +1,6 @@
 #!/bin/sh
-# Back-fill an archive: task k of the array forecasts from every frame of the k-th day, in a folder of its own, so that tasks do not
-# wait for each other. Submitted again, what is there is skipped. Settings: operation/five_minutes.yaml.
+# Back-fill an archive: task k of the array forecasts from every frame of day k. Each day has its own folder, so that tasks do not
+# wait for each other. If submitted again, existing forecasts are skipped. Settings: operation/five_minutes.yaml.
 #   sbatch --array=0-10%4 slurm_array.sh 2018-05-10 /archive/forecasts
 #SBATCH --job-name=nowcast
 #SBATCH --cpus-per-task=2
@@ -9,8 +9,8 @@
 #SBATCH --output=nowcast-%A_%a.log
 set -eu
 
-first=${1:?first day, as 2018-05-10}
-folder=${2:?folder of the forecasts, a folder a day within}
+first=${1:?first day, such as 2018-05-10}
+folder=${2:?folder for the forecasts, with one folder for each day}
 day=$(date -u -d "$first + ${SLURM_ARRAY_TASK_ID:?runs as a job array, sbatch --array=0-10} days" +%Y-%m-%d)
 export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
 

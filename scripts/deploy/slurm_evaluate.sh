@@ -1,6 +1,6 @@
 #!/bin/sh
-# Evaluate a long period: task k of the array scores the k-th day, in a folder of its own. Once all are done, their counts add up to
-# those of one process (a day must hold a whole number of strides):
+# Evaluate a long period: task k of the array scores day k in its own folder. When all are done, add up their counts; the sum equals
+# the counts of one process (a day must contain a whole number of strides):
 #   sbatch --array=0-364%8 slurm_evaluate.sh 2018-01-01 /archive/scores checkpoint=best.pt data=radar data.path=/archive/store stride=3
 #   nowcast evaluate 'counts=/archive/scores/*/counts.nc' output=/archive/scores/all
 #SBATCH --job-name=nowcast-evaluate
@@ -10,8 +10,8 @@
 #SBATCH --output=nowcast-evaluate-%A_%a.log
 set -eu
 
-first=${1:?first day, as 2018-01-01}
-folder=${2:?folder of the scores, a folder a day within}
+first=${1:?first day, such as 2018-01-01}
+folder=${2:?folder for the scores, with one folder for each day}
 shift 2
 day=$(date -u -d "$first + ${SLURM_ARRAY_TASK_ID:?runs as a job array, sbatch --array=0-364} days" +%Y-%m-%d)
 export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"

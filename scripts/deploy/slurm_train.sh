@@ -1,8 +1,8 @@
 #!/bin/sh
-# Train on several GPUs of one or more nodes, a task each, and go on by itself when time is up: three minutes before its end Slurm
-# signals the tasks, they save last.pt and exit with 138, and the job is queued again. The words that follow are those of nowcast train.
+# Train on several GPUs of one or more nodes, one task for each GPU, and resume when the time limit ends the job: three minutes before
+# it Slurm signals the tasks, which save last.pt and exit with 138, and the job is queued again. Arguments are those of nowcast train.
 #   sbatch --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 slurm_train.sh output=/scratch/runs/mine data=radar 'data.path=/archive/*.nc' …
-# output must be one folder that all nodes see, the same each time.
+# output must be one folder that all nodes see, the same for each submission.
 #SBATCH --job-name=nowcast-train
 #SBATCH --cpus-per-task=8
 #SBATCH --time=08:00:00

@@ -17,10 +17,10 @@ from nowcast.pretrained import FOLDER, PRETRAINED
 from nowcast.training.checkpoints import forecast_weights, read_checkpoint, write_checkpoint
 
 LIMITS = (
-    "It forecasts rain that radar saw in the last 16 minutes or more: no weather model, no gauges.",
-    "It has seen rain of a few days each; no snow, no tropical cyclone.",
-    "Its rates, made for the best CSI, cover more than the observed area where rain is rare;"
-    " rate=median covers less.",
+    "It sees only radar frames of the last 16 minutes or more: no weather model, no gauges.",
+    "It was trained on a few days of rain from each radar, without snow and tropical cyclones.",
+    "Its rates are chosen for the best CSI, so where rain is rare they cover more than the observed"
+    " area; rate=median covers less.",
     "Pixels of 0.5 km were interpolated from 1 km; those of 5 km were averaged.",
 )
 
@@ -45,7 +45,7 @@ def main(checkpoint: Path, scores: Path) -> None:
         "sha256": sha256(path),
         "bytes": path.stat().st_size,
         "parameters": sum(one.numel() for one in weights.values()),
-        "licence": "that of nowcast; name the sources of the data, whose licences are listed",
+        "licence": "that of nowcast; name the data sources, whose licences are listed",
         "pixel_km": list(PIXEL_KM),
         "timestep_minutes": list(TIMESTEP_MINUTES),
         "longest_minutes": LONGEST_MINUTES,
@@ -88,17 +88,18 @@ def in_markdown(card: dict[str, object], scores: str, validated_on: str) -> str:
     rows = [f"| {one['radar']} | {one['days']} | {one['licence']} |" for one in card["trained_on"]]
     return "\n".join([
         "# The model that comes with nowcast", "",
-        f"It forecasts {card['summary']}. In both orders of rows; any number of pixels.", "",
+        f"It forecasts {card['summary']}. The grid may have any number of pixels and its first row"
+        " in the north or south.", "",
         "A ConvLSTM encoder–forecaster (Shi et al. 2015) in the moving frame of reference, with a"
-        f" head of probabilities: {card['parameters']:,} parameters. It is told the pixel size, the"
-        " time step and the speed of the rain.", "",
+        f" head for probabilities: {card['parameters']:,} parameters. Its inputs include the pixel"
+        " size, the time step and the speed of the rain.", "",
         "## Data", "", "| radar | days | licence |", "|---|---|---|", *rows, "",
-        "With averaged and resampled copies, events that run backwards, flips, turns, missing"
-        " frames and rates times a random factor. The epoch, the calibration and the cuts follow"
-        f" from {validated_on}.", "",
+        "Augmentation: averaged and resampled copies, events played backwards, flips, rotations,"
+        " missing frames, and rates multiplied by a random factor. The epoch, the calibration and"
+        f" the cuts were chosen on {validated_on}.", "",
         "## Limits", "", *(f"- {one}" for one in card["limits"]), "",
         "## Scores", "", scores.strip(), "",
-        "## Licence", "", f"The licence of the weights is {card['licence']}.", "",
+        "## Licence", "", f"The licence of the weights is {card['licence']} above.", "",
         f"Sealed {card['sealed']}: {card['bytes']:,} bytes, SHA-256 {card['sha256']}.", "",
     ])  # fmt: skip
 

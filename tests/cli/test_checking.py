@@ -53,7 +53,7 @@ def test_a_right_configuration_is_told_and_nothing_is_done(
 ) -> None:
     before = sorted(here.rglob("*"))
     outcome = run(*words, "--check")
-    assert (outcome.code, outcome.out) == (0, "configuration is right\n"), outcome.err
+    assert (outcome.code, outcome.out) == (0, "configuration is valid\n"), outcome.err
     assert sorted(here.rglob("*")) == before
 
 
@@ -70,7 +70,7 @@ def test_a_right_configuration_is_told_and_nothing_is_done(
         (["evaluate", "forecasts=none/*.nc", "data.path=a.nc"], 66, "forecasts: none/*.nc"),
         (["evaluate", "baseline=zero", "data.path=a.nc"], 78, "to score only baselines give input_steps"),
         (["evaluate", "input_steps=3", "data.path=a.nc"], 78, "to score only baselines give input_steps"),
-        (["evaluate", "data=moving_mnist"], 78, "baselines are for radar only"),
+        (["evaluate", "data=moving_mnist"], 78, "baselines without a model need radar data"),
         (["evaluate", "checkpoint={ours: none.pt}", "data.path=a.nc"], 66, "checkpoint: none.pt"),
         (["evaluate", "checkpoint=best.pt", "data.path=a.nc", "mask=m.nc", "mask_variable=m"], 66, "mask: m.nc"),
         (["prepare", "data.path=archive", "output=store", "grid=none.nc"], 66, "grid: none.nc"),
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_told_as_without_it(
     before = sorted(here.rglob("*"))
     outcome = run(*words, "--check")
     assert outcome.code == code, outcome.err
-    assert says in outcome.err and "configuration is right" not in outcome.out
+    assert says in outcome.err and "configuration is valid" not in outcome.out
     assert sorted(here.rglob("*")) == before
 
 
@@ -110,14 +110,17 @@ def test_every_key_of_every_command_is_explained(run: Run, command: str) -> None
 
 def test_a_key_is_shown_with_its_type_value_and_comment(run: Run) -> None:
     out = run("train", "--keys", "model=next_frame", "training.epochs=7").out
-    assert "\ntraining.epochs=7  (whole number)\n    at most\n" in out
-    assert "\nmodel.kernel_sizes=[5, 3, 1]  (list of whole number)\n    of each\n" in out
+    assert "\ntraining.epochs=7  (whole number)\n    most epochs\n" in out
+    assert (
+        "\nmodel.kernel_sizes=[5, 3, 1]  (list of whole number)\n    kernel size of each ConvLSTM, odd\n"
+        in out
+    )
     assert (
         "\nsampling.crop=96  (whole number or null)\n    height and width of a random crop in"
         " pixels; null: the whole grid\n" in out
     )
     assert "\nthresholds=[0.5, 1, 2, 5, 10, 30]  (list of number)\n" in out
-    assert "data.path=…, which must be given  (text)\n" in run("predict", "--keys").out
+    assert "data.path=…, required  (text)\n" in run("predict", "--keys").out
 
 
 def test_comments_belong_to_the_key_of_their_line_and_go_on_below_it(tmp_path: Path) -> None:
@@ -192,7 +195,7 @@ def test_a_folder_with_a_comma_is_looked_into(run: Run, here: Path) -> None:
         True,
     ), outcome.err
     outcome = run("predict", "max_age=15,30", "data.path=x.nc", "model=persistence")
-    assert (outcome.code, "for one text both quotes, 'key=\"a,b\"'" in outcome.err) == (
+    assert (outcome.code, "both quotes for one text, 'key=\"a,b\"'" in outcome.err) == (
         78,
         True,
     ), outcome.err

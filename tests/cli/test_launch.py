@@ -27,8 +27,8 @@ def nowcast(words, environment, folder):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["train", "-m", "seed=1,2"], "-m: a sweep starts trainings"),
-        (["predict", "model=extrapolation"], "torchrun: is for nowcast train"),
+        (["train", "-m", "seed=1,2"], "-m: a sweep starts its trainings"),
+        (["predict", "model=extrapolation"], "torchrun: only nowcast train supports it"),
     ],
 )
 def test_what_several_processes_cannot_do_together_is_refused_once(words, says, tmp_path) -> None:

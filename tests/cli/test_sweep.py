@@ -62,7 +62,9 @@ def test_a_direction_that_contradicts_the_monitor_is_told(
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert (
         said
-        == ["hydra.sweeper.direction=minimize: set to maximize instead, since training.monitor=csi"]
+        == [
+            "hydra.sweeper.direction=minimize: using maximize instead, because training.monitor=csi"
+        ]
         * warnings
     )
 
@@ -163,7 +165,7 @@ def test_a_job_waits_for_another_process_that_trains_the_same(
     monkeypatch.setattr(sweep, "_WAIT", 0.0)
     outcome = run(*SWEEP, "optimizer.lr=0.1")
     assert outcome.code == 0 and scored == [0.1]
-    assert "another process trains these settings; waiting for it" in outcome.err
+    assert "waiting for another process that trains with these settings" in outcome.err
     assert "already trained" in outcome.err
 
 
@@ -279,11 +281,11 @@ def test_optuna_ends_with_the_best_run(run: Run, monitor: str, direction: str, b
     [
         (
             ["training.monitor=choice(csi,loss)"],
-            "training.monitor: loss is no score for a sweep that is to maximize another",
+            "training.monitor: loss cannot be used in a sweep whose direction is maximize",
         ),
         (
             ["optimizer.lr=choice(0.3,0.4)"],
-            "the validation CSI is undefined, so that no sweep can choose by it",
+            "the validation CSI is undefined, so a sweep cannot optimise it",
         ),
     ],
 )

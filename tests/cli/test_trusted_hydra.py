@@ -304,7 +304,7 @@ def test_a_checkpoint_that_describes_another_model_than_it_holds_is_refused(
     )
     assert (outcome.code, len(outcome.err.strip().splitlines())) == (65, 1), outcome.err
     assert re.search(
-        rf"other\.pt: describes no model that this nowcast can build \(.*({said})", outcome.err
+        rf"other\.pt: describes a model that this version cannot build \(.*({said})", outcome.err
     )
     assert not (tmp_path / "a.nc").exists()
 

@@ -178,7 +178,7 @@ def test_steps_and_spacing_are_those_of_a_checkpoint_where_one_is_given(
         (
             ["input_steps=3", "lead_steps=3"],
             78,
-            "input_steps: is for a baseline, and none is given",
+            "input_steps: is for baselines, and none is given",
         ),
         (
             ["model=climatology", "input_steps=3", "lead_steps=3"],

@@ -407,7 +407,7 @@ def test_a_model_of_one_size_refuses_frames_of_another(
         outcome = run(*command, "checkpoint=run/best.pt", *data, "data.path=half.nc")
         assert outcome.code == 65
         assert (
-            "half.nc: frames of [17, 41], but the model takes those of model.grid_size=[34, 41]"
+            "half.nc: frames of [17, 41], but the model takes only frames of model.grid_size=[34, 41]"
             " alone" in outcome.err
         )
 
@@ -518,7 +518,7 @@ def test_a_checkpoint_that_describes_no_model_is_bad_data(
     write_checkpoint("other.pt", checkpoint)
     outcome = run("predict", "checkpoint=other.pt", *data)
     assert (outcome.code, outcome.err.count("\n")) == (65, 1)
-    assert "other.pt: describes no model" in outcome.err
+    assert "other.pt: describes a model that this version cannot build" in outcome.err
 
 
 @undrawn
@@ -574,9 +574,7 @@ def test_describe_prints_json_for_programs_and_leaves_nothing_behind(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = run(
-        "describe", "--json", "model@beside=small", "beside.kernel_size=5", "lead_steps=3"
-    )
+    outcome = run("describe", "--json", "model@other=small", "other.kernel_size=5", "lead_steps=3")
     assert (outcome.code, outcome.err, list(tmp_path.iterdir())) == (0, "", [])
     described = json.loads(outcome.out)
     assert described["grid_size"] == [100, 100] and described["lead_steps"] == 3
@@ -616,11 +614,11 @@ def test_describe_prints_tables_of_shapes_and_of_costs_that_a_pipe_does_not_cut(
 def test_describe_sets_an_lstm_beside_a_convlstm(run: Run) -> None:
     grid = [
         "grid_size=[8,8]",
-        "beside.grid_size=[8,8]",
-        "beside.hidden_channels=[6]",
+        "other.grid_size=[8,8]",
+        "other.hidden_channels=[6]",
         "model.hidden_channels=[4]",
     ]
-    outcome = run("describe", "model@beside=fc_lstm", *grid)
+    outcome = run("describe", "model@other=fc_lstm", *grid)
     lines = [" ".join(line.split()) for line in outcome.out.splitlines()]
     assert "encoder.0 ConvLSTM2d encoder.0 FCLSTM" in lines
     assert "recurrent kernel 16×4×3×3 24×6" in lines

@@ -41,7 +41,7 @@ def test_a_grid_of_millions_of_pixels_and_two_models_side_by_side_fit_too(run: R
         (strided, "fc_lstm"),
         ("paper_9x9_1x1_128_64_64", "paper_fc_lstm_2048_2048"),
     ):
-        words = [f"model={one}", f"model@beside={other}", *size_of("beside", other)]
+        words = [f"model={one}", f"model@other={other}", *size_of("other", other)]
         outcome = run("describe", *words, "grid_size=[64,64]", "lead_steps=2")
         assert widest(outcome) <= 80
         assert "…" not in outcome.out
@@ -85,7 +85,7 @@ def test_an_lstm_sees_each_frame_as_one_vector(run: Run, peephole: str, paramete
 
 
 def test_a_layer_and_a_model_stand_side_by_side(run: Run) -> None:
-    outcome = run("describe", "layer=lstm", "model@beside=small", "grid_size=[8,8]")
+    outcome = run("describe", "layer=lstm", "model@other=small", "grid_size=[8,8]")
     assert widest(outcome) <= 80
     assert (
         outcome.out.startswith("lstm: 1×5×64 → 1×5×2048")

@@ -91,7 +91,7 @@ def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained:
     outcome = run("evaluate", "counts=a/counts.nc", "output=a")
     assert outcome.code == 78 and "a/counts.nc is one of the counts to be added" in outcome.err
     outcome = run("evaluate", "counts='[ab]/none.nc'", "output=sum")
-    assert outcome.code == 66 and "none.nc: no counts file there" in outcome.err
+    assert outcome.code == 66 and "none.nc: no counts file found" in outcome.err
     outcome = run("evaluate", "counts='{a,whole}/counts.nc'", "output=sum")
     assert outcome.code == 66
 
@@ -285,9 +285,9 @@ def test_what_cannot_be_scored_together_is_refused_before_any_work(
     run: Run, data: list[str], trained: Path
 ) -> None:
     for words, message in {
-        ("baseline=[persistence,persistence]",): "baseline: give one, or a list of different ones",
+        ("baseline=[persistence,persistence]",): "baseline: give one or several different names",
         ("baseline=radar",): "baseline: 'radar' is not one of",
-        ("baseline=null",): "give what is to be scored",
+        ("baseline=null",): "give one of them to score",
         (
             "baseline=zero",
             f"checkpoint={trained}/best.pt",
@@ -313,7 +313,7 @@ def test_what_cannot_be_scored_together_is_refused_before_any_work(
             "region=[1,2,3,4]",
             "mask=a.nc",
             "mask_variable=b",
-        ): "region, mask: give one of them",
+        ): "region, mask: give only one of them",
         ("baseline=zero", "mask=a.nc"): "mask, mask_variable: give both",
         ("baseline=zero", "drop_frames=1"): "drop_frames: is for a checkpoint",
         ("baseline=zero", "members=3"): "members: is for the ensemble of steps",
@@ -328,7 +328,7 @@ def test_what_cannot_be_scored_together_is_refused_before_any_work(
         assert message in outcome.err
 
 
-FORECASTS, COUNTS = "forecasts are what they are", "counts are what they are"
+FORECASTS, COUNTS = "has no effect on existing forecast files", "has no effect on existing counts"
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ FORECASTS, COUNTS = "forecasts are what they are", "counts are what they are"
         (("counts=a.nc", "data.path=b.nc"), f"data: {COUNTS}"),
         (("counts=a.nc", "batch_size=4", "precision=fp32"), f"batch_size, precision: {COUNTS}"),
         # as they are by default
-        (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file there"),
+        (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file found"),
         (
             ("forecasts=none.nc", "thresholds=[1]", "region=[1,2,3,4]", "common_pixels=false"),
             "none.nc: no forecast files found",
@@ -384,9 +384,9 @@ def test_a_key_of_a_model_is_refused_where_a_baseline_forecasts(run: Run, data: 
     words = [word for word in data if not word.startswith("thresholds")]
     for key, message in {
         "missing_frames=1": "missing_frames: is for a model, and zero is none",
-        "max_memory_gb=1": "max_memory_gb: zero is computed on the CPU",
+        "max_memory_gb=1": "max_memory_gb: zero runs on the CPU",
         "members=3": "members: is for the ensemble of steps",
-        "device=cuda": "device: zero is computed on the CPU",
+        "device=cuda": "device: zero runs on the CPU",
     }.items():
         outcome = run("predict", "model=zero", *words, *STEPS, key)
         assert outcome.code == 78 and message in outcome.err, outcome.err

@@ -157,9 +157,9 @@ def test_what_cannot_be_compared_is_refused(
     other.mkdir()
     (other / "0715.nc").symlink_to(theirs / "0715.nc")
     for more, code, message in (
-        ([model, f"forecasts={theirs}", "stride=2"], 78, "stride: the cases are those of the fore"),
+        ([model, f"forecasts={theirs}", "stride=2"], 78, "stride: has no effect, because the fore"),
         ([f"checkpoint={{zero: {trained}/best.pt}}", "baseline=zero"], 78, "two are called zero"),
-        ([f"forecasts=[{theirs},{theirs}]"], 78, "names a path twice; give each once"),
+        ([f"forecasts=[{theirs},{theirs}]"], 78, "has a path twice; give each path once"),
         (["forecasts={a: ''}"], 78, "forecasts: is empty; give a path"),
         (["checkpoint=[true]"], 78, "checkpoint: give a path, several as [a, b]"),
         (

@@ -261,8 +261,8 @@ def test_a_graph_that_fills_the_memory_is_not_run(
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
-        (["device=cuda"], 78, "device: an exported model is computed on the CPU"),
-        (["precision=bf16"], 78, "precision: an exported model is computed on the CPU in fp32"),
+        (["device=cuda"], 78, "device: an exported model runs on the CPU"),
+        (["precision=bf16"], 78, "precision: an exported model runs on the CPU in fp32"),
         (["max_memory_gb=1e-5"], 69, "GB to forecast, but only 1e-05 GB may be used"),
         (["rate=median"], 78, "gives rates, not probabilities; leave it out"),
         (["missing_frames=3"], 78, "missing_frames: the model sees 3 frames"),
@@ -339,15 +339,15 @@ def test_what_is_no_exported_model_is_refused(exported: Path) -> None:
         content[:-1]: "or cut short",
         body: "or cut short",
         sealed(b"no model"): "ONNX Runtime cannot use it",
-        sealed(body + b"\x0a\x08location\x12\x0b/etc/passwd"): "refers to other files",
-        sealed(body + b"\x12\x0b/etc/passwd\x0a\x88\x00location"): "refers to other files",
+        sealed(body + b"\x0a\x08location\x12\x0b/etc/passwd"): "names other files",
+        sealed(body + b"\x12\x0b/etc/passwd\x0a\x88\x00location"): "names other files",
         sealed(body.replace(b'"grid_size"', b'"grid_sizf"')): "ONNX Runtime cannot use it",
         sealed(
             body.replace(b'"lead_steps": 2', b'"lead_steps": 3')
-        ): "its graph does not match its metadata",
+        ): "its graph is not what it says of it",
         sealed(
             body.replace(b'"memory_bytes": ', b'"memory_bytes":-')
-        ): "its graph does not match its metadata",
+        ): "its graph is not what it says of it",
         seal(b"", {}): "ONNX Runtime cannot use it",
     }.items():
         with pytest.raises(DataError, match=says):
@@ -386,7 +386,7 @@ def test_it_stays_whole_where_it_cannot_be_exported(
         (
             [f"checkpoint={exported}", "grid_size=[34,41]", f"output={tmp_path}/a.onnx"],
             65,
-            "is an exported model, which predict alone forecasts by",
+            "is an exported model, which only 'nowcast predict' can use",
         ),
         ([f"checkpoint={tmp_path}/absent.pt", "grid_size=[34,41]"], 66, "no such"),
         ([f"checkpoint={checkpoint}"], 78, "grid_size: needs a value"),
@@ -394,7 +394,7 @@ def test_it_stays_whole_where_it_cannot_be_exported(
         (
             [f"checkpoint={checkpoint}", "grid_size=[34,41]", "output=model.bin"],
             78,
-            "ends in .onnx",
+            "must end in .onnx",
         ),
     ]:
         outcome = run("export", *words)

@@ -182,7 +182,7 @@ def test_another_rate_is_refused(
     words = [f"data.path={radar_file}", f"checkpoint={exported['probability'][0]}", "rate=median"]
     outcome = run("predict", *words, "output=never.nc")
     assert (outcome.code, outcome.err.count("\n")) == (78, 1)
-    assert "was exported with the rates of csi" in outcome.err
+    assert "was exported with rate=csi" in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_fields_that_are_too_old_are_missing_and_that_is_said(
         "output=a.nc",
     )
     assert outcome.code == 0
-    assert "old.nc: holds nothing for 3 of 3 frames within 60 minutes before" in outcome.err
+    assert "old.nc: has no value in the 60 minutes before 3 of 3 frames" in outcome.err
     assert "inputs.fields.cloud is missing there" in outcome.err
 
 
@@ -216,7 +216,7 @@ def test_fields_that_are_too_old_are_missing_and_that_is_said(
             ["missing_frames=3"],
             78,
             (
-                "missing_frames: the model sees 3 frames, and the newest is never missing; give 2"
+                "missing_frames: the model sees 3 frames, and the newest must not be missing; give 2"
                 " at most"
             ),
         ),
@@ -254,7 +254,7 @@ def test_predict_refuses_inputs_that_it_cannot_use(
         ),
         (
             ["+inputs.fields.a={path:wind.nc,variable:eastward_wind}", "sampling.flip=true"],
-            "sampling.flip: would mirror or turn",
+            "sampling.flip: would mirror or rotate",
         ),
     ],
 )
@@ -308,8 +308,8 @@ def test_a_model_without_a_mask_sees_the_frame_before_once_more(
     outcome = run(*predict, gone, "missing_frames=2", "output=a.nc")
     assert outcome.code == 0
     assert (
-        "no frame at 2020-01-01T07:50 UTC: the model has no mask and sees the frame before, or"
-        " after, once more" in outcome.err
+        "no frame at 2020-01-01T07:50 UTC: the model has no mask and gets a copy of the frame"
+        " before or after" in outcome.err
     )
     with xr.open_dataset(radar_file, engine="netcdf4") as whole:
         repeated = whole.load()

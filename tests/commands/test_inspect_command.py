@@ -114,7 +114,7 @@ def test_what_cannot_be_read_is_listed_after_all_else_and_is_bad_data(
         "rain/empty.nc  this file is empty" in outcome.out
         and "rain/page.nc   this is a web page" in outcome.out
     )
-    assert outcome.err == "nowcast: rain: 2 of 4 file(s) cannot be read; the reasons are listed.\n"
+    assert outcome.err == "nowcast: rain: 2 of 4 file(s) cannot be read; see the reasons above.\n"
     document = json.loads(run("inspect", "rain", "--json").out)
     assert [one["path"] for one in document["paths"][0]["unreadable"]] == [
         "rain/empty.nc",
@@ -187,12 +187,12 @@ def test_suspicious_things_are_said(run: Run, folder: Path, tmp_path: Path) -> N
     rate[10] = np.nan
     grid.to_netcdf("odd.nc", engine="netcdf4")
     text = run("inspect", "odd.nc").out
-    assert "frozen, the same as the frame before: 1 frame: 2020-01-01T00:20" in text
+    assert "frozen, identical to the frame before: 1 frame: 2020-01-01T00:20" in text
     assert (
         "impossible rates: 1 value above data.max_rate=1000, made missing; up to 5000 mm/h at"
         " 2020-01-01T00:30" in text
     )
-    assert "wholly dry: 1 frame: 2020-01-01T00:45" in text
-    assert "wholly missing: 1 frame: 2020-01-01T00:50" in text
+    assert "completely dry: 1 frame: 2020-01-01T00:45" in text
+    assert "completely missing: 1 frame: 2020-01-01T00:50" in text
     # at, and after, the missing one; not of one impossible pixel
     assert "other coverage than the frame before: 2 frames" in text

@@ -183,7 +183,7 @@ def test_a_store_that_another_process_writes_is_left_alone(
     store = tmp_path / "store"
     with only_writer(store):
         outcome = prepared(run, raw, store)
-    assert outcome.code == 75 and "another process is writing there" in outcome.err
+    assert outcome.code == 75 and "another process is writing to this folder" in outcome.err
     assert prepared(run, raw, store).code == 0
 
 
@@ -202,7 +202,7 @@ def test_other_settings_and_other_rain_are_refused(run: Run, raw: Path, tmp_path
     assert outcome.code == 78 and "grid is 20 x 26 pixels" in outcome.err
     assert contents(store) == before
     outcome = prepared(run, tmp_path, store)
-    assert outcome.code == 78 and "lies within data.path" in outcome.err
+    assert outcome.code == 78 and "is inside data.path" in outcome.err
 
 
 def damage(path: Path) -> None:

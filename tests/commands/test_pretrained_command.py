@@ -233,7 +233,7 @@ def test_a_training_that_starts_from_it_has_its_model(run: Run, tmp_path: Path) 
         "train", "start=pretrained", "model=small", "data=radar", "data.path=rain.nc", *SPLITS[:2],
         *HERE
     )  # fmt: skip
-    assert ran.code == 78 and "model: a training with start= has the model of" in ran.err
+    assert ran.code == 78 and "model: a training with start= uses the model of" in ran.err
     ran = run(
         "train", "start=pretrained", "loss=mse", "data=radar", "data.path=rain.nc", *SPLITS[:2],
         *HERE

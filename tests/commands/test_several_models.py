@@ -239,7 +239,7 @@ def test_neither_several_models_nor_one_of_a_region_are_exported(run: Run, data:
     changed("b.pt", 1.5)
     changed("west.pt", region=WEST)
     outcome = run("export", "checkpoint=[a.pt,b.pt]", "grid_size=[34,41]")
-    assert outcome.code == 78 and "2 models, and one is exported" in outcome.err
+    assert outcome.code == 78 and "2 models given, but only one can be exported" in outcome.err
     outcome = run("export", "checkpoint=west.pt", "grid_size=[34,25]")
     assert outcome.code == 78 and "was trained on a region" in outcome.err
     outcome = run("predict", *data, "checkpoint=[a.pt,b.onnx]")
@@ -270,4 +270,4 @@ def test_several_models_are_opened_in_python(data: list[str], radar_file: Path) 
 def test_a_region_that_is_none_is_refused(run: Run, data: list[str], region: Any) -> None:
     changed("west.pt", region=region)
     outcome = run("predict", *data, "checkpoint=west.pt")
-    assert outcome.code == 65 and "region of its training cannot be used" in outcome.err
+    assert outcome.code == 65 and "description of the training region is not valid" in outcome.err

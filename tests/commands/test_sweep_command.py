@@ -87,7 +87,7 @@ def test_runs_without_an_epoch_have_a_page_without_charts(run: Run, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("nowhere", "nowhere: no such folder"), ("empty", "empty: holds no training")],
+    [("nowhere", "nowhere: no such folder"), ("empty", "empty: contains no training")],
 )
 def test_a_folder_without_runs_is_refused(run: Run, tmp_path: Path, name: str, said: str) -> None:
     (tmp_path / "empty").mkdir()

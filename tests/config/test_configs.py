@@ -182,8 +182,8 @@ def test_the_steps_of_regions_leave_no_gap() -> None:
     assert composed("train", "region.size=9").region.stride == 5  # type: ignore[attr-defined]
     for words, said in (
         (["region.size=64", "region.step=65"], "leave gaps between regions of region.size=64"),
-        (["region.step=64"], "give region.size"),
-        (["region.index=1"], "give region.size"),
+        (["region.step=64"], "need region.size"),
+        (["region.index=1"], "need region.size"),
         (["region.size=64", "region.index=-1"], "region.index: must be at least 0"),
         (["data=moving_mnist", "scaling=linear", "scaling.maximum=1", "region.size=32"], "digits"),
     ):

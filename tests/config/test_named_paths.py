@@ -42,7 +42,7 @@ def test_a_name_may_have_several_models() -> None:
     assert named_models("checkpoint", given) == {**given, "one": "c.pt"}
     assert named_models("checkpoint", ["r/a.pt", "r/b.pt"]) == {"a": "r/a.pt", "b": "r/b.pt"}
     assert one_or_several("checkpoint", ["a.pt", "b.pt"]) == ["a.pt", "b.pt"]
-    with pytest.raises(ConfigError, match="names a path twice; give each once"):
+    with pytest.raises(ConfigError, match="has a path twice; give each path once"):
         one_or_several("checkpoint", ["a.pt", "a.pt"])
     for wrong in ({"both": []}, {"both": ["a.pt", "a.pt"]}, {"both": [["a.pt"]]}, {"both": [""]}):
         with pytest.raises(ConfigError, match=r"^checkpoint: "):

@@ -131,7 +131,11 @@ def test_files_are_scored_as_the_method_that_made_them_and_members_as_an_ensembl
         ),
         (["accumulations=[25]"], 78, "which ends after 20 minutes; give 20 or less, or forecast"),
         (["accumulations=[20,10]"], 78, "accumulations: give minutes from 1 to 1440, each above"),
-        (["accumulation_thresholds=[3]"], 78, "accumulation_thresholds: is for sums; give their"),
+        (
+            ["accumulation_thresholds=[3]"],
+            78,
+            "accumulation_thresholds: is for sums of rain; give their",
+        ),
         (
             ["accumulations=[10]", "accumulation_thresholds=[3,1]"],
             78,

@@ -25,7 +25,7 @@ def test_a_cache_that_cannot_be_written_is_named_with_its_key(
     made = train(f"output={tmp_path}/run")
     said = made.err.splitlines(keepends=True)[-1]
     assert made.code == 73 and said.startswith(f"nowcast: data.cache: {tmp_path}/cache")
-    assert said.endswith("; choose another folder, or allow writing in this one.\n")
+    assert said.endswith("; choose another folder, or make this one writable.\n")
 
 
 def test_so_is_one_that_holds_the_frames_but_cannot_take_their_motion(

@@ -13,5 +13,5 @@ def test_a_field_that_has_the_name_of_another_channel_is_refused(ahead: bool) ->
     named = {"time_of_day": True, "fields": {"time_of_day_sine": FIELD}}
     none = {"time_of_day": False, "fields": {}}
     inputs = {"mask": False, **(none if ahead else named), "ahead": named if ahead else none}
-    with pytest.raises(ConfigError, match=r"fields: time_of_day_sine is the name of another"):
+    with pytest.raises(ConfigError, match=r"fields: time_of_day_sine is also the name of another"):
         build_inputs({"inputs": inputs})

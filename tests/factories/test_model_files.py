@@ -95,7 +95,7 @@ def test_an_exported_model_is_shown(run: Run, trained: Path, tmp_path: Path) -> 
     assert made.code == 0, made.err
     shown = rows(run("inspect", f"{tmp_path}/a.onnx").out)
     assert shown["format"] == "nowcast exported model"
-    assert shown["made"] == f"from a checkpoint of SHA-256 {sha256(trained / 'best.pt')}"
+    assert shown["made"] == f"from the checkpoint with SHA-256 {sha256(trained / 'best.pt')}"
 
 
 def test_what_is_no_checkpoint_is_told_and_the_others_are_shown(run: Run, tmp_path: Path) -> None:

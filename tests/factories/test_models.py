@@ -18,5 +18,5 @@ def test_probabilities_count_in_the_memory_that_a_forecast_takes(
     of_probabilities: Any = SimpleNamespace(about={"config": {"model": settings}})
     of_rates: Any = SimpleNamespace(about={"config": {"model": {**settings, "head": "rate"}}})
     refuse_too_long(12, (500, 500), "best.pt", fields_at_once(of_rates))  # 12 MB
-    with pytest.raises(DeviceError, match="12 frames of .500, 500. need 0.19 GB, and 0.05 GB"):
+    with pytest.raises(DeviceError, match="12 frames of .500, 500. need 0.19 GB, but only 0.05 GB"):
         refuse_too_long(12, (500, 500), "best.pt", fields_at_once(of_probabilities))

@@ -91,7 +91,9 @@ def test_one_at_a_time_and_a_signal_ends_it(base: Path, tmp_path: Path, tell: Te
     watching = start(tmp_path, *PREDICT, "watch=true")
     await_file(watching, tmp_path, MADE)
     second = run(tmp_path, *PREDICT)
-    assert second.code == 75 and "forecasts: another process is writing there" in second.err
+    assert (
+        second.code == 75 and "forecasts: another process is writing to this folder" in second.err
+    )
     check_said(second)
     tell("two at once", "a second call while one watches", second, "the first goes on")
     watching.send_signal(signal.SIGTERM)
@@ -202,7 +204,7 @@ def fill(path: Path, leave: int) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "sees"),
     [
-        ("output", None, "forecasts: cannot be locked by a file .lock there (Read-only file system); choose another output folder"),
+        ("output", None, "forecasts: cannot be locked with a file .lock (Read-only file system); choose another output folder"),
         ("status", "said/one.json", "status: said/one.json: cannot write this file (Read-only file system); choose another output path"),
         pytest.param("log_file", "said/one.log", "log_file: said/one.log: cannot be written (Read-only file system)", marks=pytest.mark.faults),
     ],

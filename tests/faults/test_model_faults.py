@@ -113,12 +113,12 @@ FAULTS = [
     "best.pt: not a checkpoint", put(random.Random(1).randbytes(9999))), Fault("one flipped bit",
     "of a weight", 65, "best.pt: damaged", flip_in_a_weight), Fault(
         "other architecture", "its configuration says 8 channels, its weights are of 4", 65,
-        "describes no model that this nowcast can build",
+        "describes a model that this version cannot build",
         changed(lambda checkpoint: checkpoint["config"]["model"].update(hidden_channels=[8, 8])),
     ),
     Fault(
         "other architecture", "a model that is not known", 65,
-        "describes no model that this nowcast can build",
+        "describes a model that this version cannot build",
         changed(lambda checkpoint: checkpoint["config"]["model"].update(name="transformer")),
         often=False,
     ),

@@ -59,7 +59,7 @@ def test_a_disk_that_fails_is_told_as_such(
     monkeypatch.setattr(builtins, "open", fails)
     monkeypatch.setattr(io, "open", fails)
     with pytest.raises(
-        InputOutputError, match=f"{name}: cannot be read now .Input/output error.; see to the disk"
+        InputOutputError, match=f"{name}: cannot be read now .Input/output error.; check the disk"
     ):
         READERS[name](path)
 
@@ -72,7 +72,7 @@ def test_an_unpacked_field_on_a_disk_that_fails_is_not_to_be_deleted(
 
     monkeypatch.setattr("nowcast.sequences.fields.SMALL_BYTES", 16)
     monkeypatch.setattr("nowcast.sequences.fields.StoredArray", fails)
-    with pytest.raises(InputOutputError, match="the file may be good"):
+    with pytest.raises(InputOutputError, match="the file itself may be good"):
         hold(
             lambda first, last: np.zeros((last - first, 3, 3), np.float32), (2, 3, 3), tmp_path, "a"
         )

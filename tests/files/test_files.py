@@ -211,7 +211,7 @@ def test_a_second_process_is_told_to_try_later_or_waits(tmp_path: Path) -> None:
     with python(HOLD, tmp_path, 1.0) as process:
         assert heard(process) == "has it"
         with (
-            pytest.raises(TryLaterError, match="another process is writing there"),
+            pytest.raises(TryLaterError, match="another process is writing to this folder"),
             only_writer(tmp_path),
         ):
             raise AssertionError("the other is at it")
@@ -429,9 +429,7 @@ def test_what_could_not_be_written_is_known_beforehand(tmp_path):
 def test_a_folder_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / ".lock").symlink_to("elsewhere")
     with (
-        pytest.raises(
-            CannotCreateError, match=f"^{tmp_path}: cannot be locked by a file .lock there "
-        ),
+        pytest.raises(CannotCreateError, match=f"^{tmp_path}: cannot be locked with a file .lock "),
         only_writer(tmp_path),
     ):
         raise AssertionError("it was locked")

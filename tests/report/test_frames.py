@@ -328,7 +328,7 @@ def test_a_film_that_cannot_be_made_leaves_nothing_and_says_why(
     with pytest.raises(ConfigError, match="ends in .gif or .mp4"):
         draw("a.webm")
     (tmp_path / "a.gif").mkdir()
-    with pytest.raises(CannotCreateError, match="no ordinary file"):
+    with pytest.raises(CannotCreateError, match="not a regular file"):
         draw("a.gif")
     (tmp_path / "a.gif").rmdir()
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)

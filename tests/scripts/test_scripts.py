@@ -289,6 +289,6 @@ def test_the_demo_keeps_to_one_path_forecasts_rain_and_says_how_to_call_nowcast(
     assert "CSI at 0.5 mm/h over 5-60 minutes: the model beats extrapolation\n" in ran.stdout
     assert "CSI at 10 mm/h over 5-60 minutes: the model DOES NOT beat ext" in ran.stdout
     assert (
-        f". .venv/bin/activate     then, for example:   nowcast inspect {out}/best.pt\n"
+        f". .venv/bin/activate     and then, for example:   nowcast inspect {out}/best.pt\n"
         in ran.stdout
     )

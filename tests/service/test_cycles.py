@@ -43,7 +43,7 @@ def test_a_period_is_filled_around_a_hole_which_is_told_with_its_own_exit_code(
     Path("radar/0610.nc").rename("0610.nc")
     period = ["from=2020-01-01T06:10", "to=2020-01-01T06:25"]
     outcome = run("predict", *words, *period)
-    assert outcome.code == 66 and "3 of 4 forecasts failed, the first so: " in outcome.err
+    assert outcome.code == 66 and "3 of 4 forecasts failed; the first error: " in outcome.err
     assert [path.name for path in Path("out").iterdir()] == ["0625.nc"]
     Path("0610.nc").rename("radar/0610.nc")
     assert run("predict", *words, *period).code == 0
@@ -123,7 +123,7 @@ def test_a_period_needs_a_name_for_each_time(run: Run, words: list[str]) -> None
     outcome = run(
         "predict", *words, "from=2020-01-01T06:10", "to=2020-01-01T06:25", "output=out/%Y%m%d.nc"
     )
-    assert outcome.code == 78 and "gives one name to several of these times" in outcome.err
+    assert outcome.code == 78 and "gives several of these times the same name" in outcome.err
 
 
 @pytest.mark.parametrize(

