@@ -50,7 +50,7 @@ def test_every_key_of_every_command_has_its_type_default_and_meaning(
                 assert meaning_of(key.name, keys_text), key
                 reference.unit_of(key, command)
     named = comments(configs_folder() / f"{command}.yaml")
-    for name in named:
+    for name in (one for one in named if not one.startswith("hydra")):
         if any(other.startswith(f"{name}.") for other in named):
             assert f"**`{name}`**: {named[name]}" in keys_text
         else:
