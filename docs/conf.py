@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))  # reference.py
+sys.path.insert(0, str(Path(__file__).parent))  # docstrings.py and reference.py
 
 project = "nowcast"
 author = "the nowcast developers"
@@ -16,6 +16,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",  # "Args:", "Returns:" and "Raises:" in docstrings
     "sphinx.ext.viewcode",
+    "docstrings",
     "reference",
 ]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]

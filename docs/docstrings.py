@@ -1,0 +1,63 @@
+"""Docstrings of nowcast are plain text; Sphinx reads reStructuredText. This makes the one into the
+other as the API page is built.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+_SECTION = re.compile(r"( *)(Args|Raises):")
+_ENTRY = re.compile(r" *\*{0,2}\w[\w.,* ]*(\(.*\))?:( |$)")
+
+
+def setup(app: "Sphinx") -> dict[str, bool]:
+    """Work before napoleon, which makes fields of the sections."""
+    app.connect("autodoc-process-docstring", _process, priority=400)
+    return {"parallel_read_safe": True}
+
+
+def _process(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = as_restructured_text(lines)
+
+
+def as_restructured_text(lines: list[str]) -> list[str]:
+    """Return a docstring with formulas and code as literal blocks, stars that begin no emphasis,
+    and arguments whose further lines are indented.
+    """
+    found: list[str] = []
+    before, is_literal, section = 0, False, -1
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if not line:
+            found.append(line)
+            continue
+        if is_literal and indent <= before:
+            is_literal = False
+        if section >= 0 and indent <= section:
+            section = -1
+        if not is_literal and number and not lines[number - 1] and indent > before:
+            found += [f"{' ' * before}::", ""]
+            is_literal = True
+        if is_literal:
+            found.append(line)
+            continue
+        if section >= 0 and indent == section + 4 and not _ENTRY.match(line):
+            found.append(f"    {_plain(line)}")  # goes on with the argument above
+        else:
+            found.append(_plain(line))
+        before = indent
+        if match := _SECTION.fullmatch(line):
+            section = len(match[1])
+    return found
+
+
+def _plain(line: str) -> str:
+    """A line whose stars stand for themselves, except between backquotes and in a doctest."""
+    if line.lstrip().startswith((">>>", "...")):
+        return line
+    parts = line.split("`")
+    return "`".join(
+        part if k % 2 else re.sub(r"\*(?=\S)", r"\\*", part) for k, part in enumerate(parts)
+    )
