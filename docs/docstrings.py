@@ -20,6 +20,8 @@ def setup(app: "Sphinx") -> dict[str, bool]:
 
 def _process(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     lines[:] = as_restructured_text(lines)
+    if what in ("attribute", "property", "data") and lines and ": " in lines[0]:
+        lines[0] = f": {lines[0]}"  # else napoleon takes what precedes the colon for a type
 
 
 def as_restructured_text(lines: list[str]) -> list[str]:
@@ -48,6 +50,8 @@ def as_restructured_text(lines: list[str]) -> list[str]:
         else:
             found.append(_plain(line))
         before = indent
+        if number and lines[number - 1].strip() == "Returns:" and ":" in line:
+            found[-1] = f"{' ' * indent}: {_plain(line.lstrip())}"  # no type before the colon
         if match := _SECTION.fullmatch(line):
             section = len(match[1])
     return found
