@@ -1,6 +1,4 @@
-"""`--keys`: each key of a command with its type, its value, and what the configuration files
-say of it.
-"""
+"""`--keys`: each key of a command with its type, its value and its comment in configs/."""
 
 import re
 import textwrap
@@ -35,7 +33,7 @@ class Key:
 
 
 def print_keys(command: str, overrides: list[str]) -> None:
-    """Print the keys of a command as these overrides leave them, such as model=next_frame."""
+    """Print the keys of a command after these overrides, such as model=next_frame."""
     for key in explained_keys(command, overrides):
         print(f"{key.name}={key.value}" + (f"  ({key.kind})" if key.kind else ""))
         if key.meaning:
@@ -51,7 +49,7 @@ def print_keys(command: str, overrides: list[str]) -> None:
 
 
 def explained_keys(command: str, overrides: list[str]) -> list[Key]:
-    """Return the keys of a command as these overrides leave them, each with its comment."""
+    """Return the keys of a command after these overrides, each with its comment."""
     with initialize_config_dir(str(configs_folder()), version_base="1.3"):
         composed = compose(command, overrides, return_hydra_config=True)
     meanings = _comments_of(command, composed.hydra.runtime.choices)
