@@ -161,7 +161,7 @@ def _of_command(command: str) -> str:
 
 def _of_groups() -> Iterator[str]:
     for group in dict.fromkeys(one.partition("@")[0] for of in GROUPS.values() for one in of):
-        commands = [name for name, of in GROUPS.items() if group in of or f"{group}@beside" in of]
+        commands = [name for name, of in GROUPS.items() if group in of]
         yield f"(group-{group})=\n\n### `{group}`"
         yield f"Of {', '.join(f'`nowcast {name}`' for name in commands)}: choose with `{group}=…`."
         for option in _bases_first(group, group_options(group, commands[0])):

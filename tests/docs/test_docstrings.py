@@ -29,3 +29,8 @@ def test_further_lines_of_an_argument_are_indented(convert) -> None:
 def test_examples_stay(convert) -> None:
     lines = ["Example:", "    >>> f(*[1, 2])", "    3"]
     assert convert(lines) == lines
+
+
+def test_fields_outside_of_sections_are_paragraphs(convert) -> None:
+    lines = ["What it is made from.", "", "name: of it.", "size, seed: of all", "    of them."]
+    assert convert(lines) == [*lines[:3], "", "size, seed: of all", "of them."]
