@@ -1,17 +1,36 @@
 """Sphinx makes the site from the pages in this folder: `make docs`."""
 
+import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))  # docstrings.py and reference.py
 
 project = "nowcast"
 author = "the nowcast developers"
 copyright = "the nowcast developers"
 version = release = installed_version("nowcast-radar")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",  # "Args:", "Returns:" and "Raises:" in docstrings
+    "sphinx.ext.viewcode",
+    "docstrings",
+    "reference",
+]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
-myst_heading_anchors = 3
+myst_heading_anchors = 4
 default_role = "code"  # docstrings write code between single backquotes
 nitpicky = False
+smartquotes = False  # commands stand in plain text too
+
+autodoc_typehints = "none"  # signatures have them
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_custom_sections = [("Errors", "Raises")]
 
 html_theme = "furo"
 html_title = "nowcast"

@@ -3,6 +3,7 @@
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -18,25 +19,45 @@ _LINE = re.compile(r"( *)(\w+):(.*)")
 _NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", dict: "mapping"}
 
 
+@dataclass(frozen=True)
+class Key:
+    """A key of a command: its full name, type in words, value as written in YAML, and meaning.
+
+    kind is empty for a key that takes several types, meaning for a key without a comment.
+    """
+
+    name: str
+    kind: str
+    value: str
+    meaning: str
+
+
 def print_keys(command: str, overrides: list[str]) -> None:
     """Print the keys of a command after these overrides, such as model=next_frame."""
-    with initialize_config_dir(str(configs_folder()), version_base="1.3"):
-        composed = compose(command, overrides, return_hydra_config=True)
-    comments = _comments_of(command, composed.hydra.runtime.choices)
-    OmegaConf.set_struct(composed, False)
-    del composed["hydra"]
-    for key, kind, value in keys_of(composed):
-        print(f"{key}={value}" + (f"  ({kind})" if kind else ""))
-        if key in comments:
+    for key in explained_keys(command, overrides):
+        print(f"{key.name}={key.value}" + (f"  ({key.kind})" if key.kind else ""))
+        if key.meaning:
             print(
                 textwrap.fill(
-                    comments[key],
+                    key.meaning,
                     WIDTH,
                     initial_indent="    ",
                     subsequent_indent="    ",
                     break_long_words=False,
                 )
             )
+
+
+def explained_keys(command: str, overrides: list[str]) -> list[Key]:
+    """Return the keys of a command after these overrides, each with its comment."""
+    with initialize_config_dir(str(configs_folder()), version_base="1.3"):
+        composed = compose(command, overrides, return_hydra_config=True)
+    meanings = _comments_of(command, composed.hydra.runtime.choices)
+    OmegaConf.set_struct(composed, False)
+    del composed["hydra"]
+    return [
+        Key(name, kind, value, meanings.get(name, "")) for name, kind, value in keys_of(composed)
+    ]
 
 
 def keys_of(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, str, str]]:
