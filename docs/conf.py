@@ -34,4 +34,5 @@ napoleon_custom_sections = [("Errors", "Raises")]
 
 html_theme = "furo"
 html_title = "nowcast"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
