@@ -58,20 +58,20 @@ class FrameFiles:
         self._frames_before = self._frames
 
     def is_pattern(self) -> bool:
-        """Whether the path is a pattern of times, so that files of a period can be found without
+        """Whether the path is a time pattern, so that files of a period can be found without
         listing all.
         """
         return is_time_pattern(self.path)
 
     def find(self, period: Period) -> list[Path]:
-        """Return the files of a period if the path is a pattern of times, else all.
+        """Return the files of a period if the path is a time pattern, else all.
 
         Errors: MissingInputError, ConfigError.
         """
         return copied(find_files(self.path, (period.start, period.end), self.form), self.data)
 
     def newest(self, count: int) -> list[Path]:
-        """Return the newest files if the path is a pattern of times, else all.
+        """Return the newest files if the path is a time pattern, else all.
 
         Errors: MissingInputError, ConfigError.
         """

@@ -27,7 +27,7 @@ _MORE = 2
 _LONGEST_STEP = np.timedelta64(1, "h")
 _LOOKED_AT = 24  # frames, newest first, that are checked for a usable one
 _SLACK = 600.0  # seconds by which the clocks of two machines may differ
-_WATCHED = 8  # newest files of a pattern of times that are watched for a change
+_WATCHED = 8  # newest files of a time pattern that are watched for a change
 
 
 class FrameSource:

@@ -47,7 +47,7 @@ def read_frame(
         if not np.array_equal(rate, again, equal_nan=True):
             bad.add(
                 other.path,
-                DataError(f"{both}: two different frames for {show(at)}; keep the right one only."),
+                DataError(f"{both}: two different frames for {show(at)}; keep only the right one."),
                 "both left out",
             )
             return None

@@ -55,7 +55,7 @@ def forecast_path(output: str, reference_time: np.datetime64, key: str = "output
         if code[1] != "%" and code[1] not in tuple(CODES):
             known = " ".join(f"%{one}" for one in CODES)
             raise ConfigError(
-                f"{key}: {code[0]!r} is no code of a time; use {known}, and %% for a percent sign."
+                f"{key}: {code[0]!r} is not a time code; use {known}, and %% for a percent sign."
             )
         return "%" if code[1] == "%" else str(time.strftime(code[0]))
 

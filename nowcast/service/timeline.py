@@ -64,7 +64,7 @@ class Timeline(Series):
         ]
         seconds = np.abs(self.stamps - self.times)[there] / np.timedelta64(1, "s")
         off = int((seconds > SILENT_SECONDS).sum())
-        clock = f"the {self.timestep_minutes:g}-minute clock and were put on it"
+        clock = f"the {self.timestep_minutes:g}-minute clock and were moved onto it"
         said = f"{off} frames were up to {seconds.max():.0f} s off {clock}" if off else ""
         return [
             *(

@@ -303,7 +303,7 @@ FAULTS = [
     "of the newest frame", 65, "in the calendar '360_day'", written(-1, calendar="360_day")),
     Fault("+02:00", "minutes since … +02:00", 0, "", without_time_or_with(minutes_of(NEWEST) + 120,
     time_units="minutes since 2024-06-01 00:00 +02:00"), made=equal), Fault("jitter of seconds",
-    "times up to 7 s off", 0, "off the 5-minute clock and were put on it", shifted(7), made=equal),
+    "times up to 7 s off", 0, "off the 5-minute clock and were moved onto it", shifted(7), made=equal),
     Fault("wrong cadence", "a frame every ten minutes", 65,
     "frames every 10 minutes, but the model was trained on 5", every_ten_minutes),
     Fault("one missing frame", "the last but one", 66, f"no frame at {BEFORE}", removed(-2)),

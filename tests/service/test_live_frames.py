@@ -434,7 +434,7 @@ def test_a_jitter_of_seconds_is_put_on_the_clock_and_said(
     source = source_of(folder)
     assert values_of(source.scene(source.newest(None), THREE)) == [10, 15, 20]
     assert source.take_remarks() == [
-        "1 frames were up to 12 s off the 5-minute clock and were put on it"
+        "1 frames were up to 12 s off the 5-minute clock and were moved onto it"
     ]
 
 

@@ -89,7 +89,7 @@ def test_a_path_takes_codes_of_its_time_and_no_others() -> None:
     assert forecast_path("50%% ü/a.nc", time) == Path("50% ü/a.nc")
     assert forecast_path("~/a.nc", time) == Path.home() / "a.nc"
     for code in ("%b", "%p", "%c", "%s", "%F", "%Q", "%-d", "%"):
-        with pytest.raises(ConfigError, match=r"^output: '%.?' is no code of a time; use %Y"):
+        with pytest.raises(ConfigError, match=r"^output: '%.?' is not a time code; use %Y"):
             forecast_path(f"{code}", time)
 
 

@@ -171,7 +171,7 @@ def test_on_a_radar_without_a_place_none_is_looked_for(
         ([*RULES, "warnings.exit_code=75"], 78, "warnings.exit_code: must be 0, or a code from 3 to 63"),
         ([*RULES, "warnings.file=w.txt"], 78, "warnings.file: must end in .jsonl"),
         ([*RULES, "warnings.file=places.csv/w.jsonl"], 73, "warnings.file: places.csv: cannot create"),
-        ([*RULES, "warnings.file=%Q.jsonl"], 78, "warnings.file: '%Q' is no code of a time"),
+        ([*RULES, "warnings.file=%Q.jsonl"], 78, "warnings.file: '%Q' is not a time code"),
         ([*RULES, "warnings.file=l.jsonl", "log_file=l.jsonl"], 78, "log_file, warnings.file: both"),
         (["places=out/1225.places.csv"], 78, "places: "),
         (["status=out/1225.places.json"], 78, "could be overwritten by the place file of a forecast"),
