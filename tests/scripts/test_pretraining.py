@@ -33,7 +33,7 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
     ("words", "says"),
     [
         (["--leave-out", "dwdd"], "invalid choice: 'dwdd'"),
-        (["--leave-out", "dwd", "knmi"], "no radar is left to learn from or to validate on"),
+        (["--leave-out", "dwd", "knmi"], "no radar is left for training or for validation"),
         (["--untrained", "--calibrate", "a.pt"], "not allowed with argument --untrained"),
         (["--calibrate", "runs/../runs/best.pt"], "runs/best.pt would be replaced"),
     ],

@@ -126,7 +126,7 @@ def test_a_cycle_without_a_forecast_needs_a_reason_and_a_spoilt_file_a_name(chec
         "2020-01-01T01:15: no forecast and no reason"
     ]
     assert checks.unexplained(plan, [at], [said], []) == [
-        "2020-01-01T01:15: HTML page, of which no line of the log speaks"
+        "2020-01-01T01:15: HTML page, which no line of the log names"
     ]
 
 
@@ -136,7 +136,7 @@ def test_a_file_that_does_not_belong_there_is_found_and_one_that_is_gone(checks,
     found = checks.others_in(tmp_path, ["a.nc", "latest.nc"])
     assert found == [
         f"{tmp_path.name}/.a.nc.01234567.tmp: does not belong there",
-        f"{tmp_path.name}/latest.nc: is gone",
+        f"{tmp_path.name}/latest.nc: is missing",
     ]
 
 
