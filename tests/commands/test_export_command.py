@@ -263,7 +263,7 @@ def test_a_graph_that_fills_the_memory_is_not_run(
     [
         (["device=cuda"], 78, "device: an exported model is computed on the CPU"),
         (["precision=bf16"], 78, "precision: an exported model is computed on the CPU in fp32"),
-        (["max_memory_gb=1e-5"], 69, "GB to forecast, but only 1e-05 GB may be used"),
+        (["max_memory_gb=1e-5"], 69, "GB to forecast, and 1e-05 GB may be taken"),
         (["rate=median"], 78, "gives rates, not probabilities; leave it out"),
         (["missing_frames=3"], 78, "missing_frames: the model sees 3 frames"),
     ],
