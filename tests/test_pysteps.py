@@ -213,7 +213,7 @@ def test_a_model_for_any_grid_is_told_pixels_and_time_step(
             ConfigError, match="kmperpixel, timestep: this model for any grid needs both"
         ):
             forecast(path, kmperpixel=1, **wrong)
-    with pytest.raises(DataError, match="a frame every 180 minutes, and a model for any grid"):
+    with pytest.raises(DataError, match="a frame every 180 minutes, but a model for any grid"):
         forecast(path, kmperpixel=1, timestep=180)
     with pytest.raises(ConfigError, match="forecasts 24 lead times"):
         forecast(path, timesteps=25, **settings)

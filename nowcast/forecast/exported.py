@@ -145,9 +145,7 @@ def open_exported(content: bytes, path: str | Path) -> ExportedForecaster:
         content[-_DIGEST:],
     )
     if seal != _SEAL:
-        raise DataError(
-            f"{path}: not written by 'nowcast export', or cut short; export the model again."
-        )
+        raise DataError(f"{path}: not written by 'nowcast export', or cut short; export it again.")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise DataError(f"{path}: damaged (its checksum does not match); export it again.")
     if _EXTERNAL.search(body):
