@@ -16,7 +16,7 @@ SERVICES = ("nowcast.service", "nowcast-watch.service")
 CALLERS = (
     "crontab.example",
     *SERVICES,
-    "slurm_array.sh",
+    "slurm_backfill.sh",
     "Containerfile",
     "operation/five_minutes.yaml",
 )
@@ -73,7 +73,7 @@ def test_the_command_of_every_script_composes_and_all_its_keys_exist(
 
 
 def test_settings_stand_in_one_file_only() -> None:
-    for name in set(CALLERS) - {"operation/five_minutes.yaml", "slurm_array.sh"}:
+    for name in set(CALLERS) - {"operation/five_minutes.yaml", "slurm_backfill.sh"}:
         assert not [
             word for word in command_of(name) if "=" in word and word != "+operation=five_minutes"
         ]
@@ -90,7 +90,7 @@ def test_the_array_takes_its_day_from_its_number_and_forecasts_from_every_frame_
         "SLURM_ARRAY_TASK_ID": "19",
         "NOWCAST_CONFIG": "/mine",
     }
-    command = ["sh", str(SCRIPTS / "slurm_array.sh"), "2018-05-13", "/archive"]
+    command = ["sh", str(SCRIPTS / "slurm_backfill.sh"), "2018-05-13", "/archive"]
     words = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True
     ).stdout.splitlines()
@@ -135,7 +135,7 @@ def test_a_task_of_an_array_takes_its_day_from_its_number_and_settings_as_they_a
     fake.chmod(0o755)
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_ARRAY_TASK_ID": "19"}
     more = ["data.path=two words", "stride=3"]
-    command = ["sh", str(SCRIPTS / f"slurm_{name}.sh"), "2018-05-13", "/archive", *more]
+    command = ["sh", str(SCRIPTS / "slurm_days.sh"), name, "2018-05-13", "/archive", *more]
     words = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True
     ).stdout.splitlines()

@@ -2,11 +2,11 @@
 # Back-fill an archive: task k of the array forecasts from every frame of day k. Each day has its own folder, so that tasks do not
 # wait for each other. If submitted again, existing forecasts are skipped. Settings: operation/five_minutes.yaml.
 #   sbatch --array=0-10%4 slurm_array.sh 2018-05-10 /archive/forecasts
-#SBATCH --job-name=nowcast
+#SBATCH --job-name=nowcast-backfill
 #SBATCH --cpus-per-task=2
 #SBATCH --mem=4G
 #SBATCH --time=02:00:00
-#SBATCH --output=nowcast-%A_%a.log
+#SBATCH --output=nowcast-backfill-%A_%a.log
 set -eu
 
 first=${1:?first day, such as 2018-05-10}
