@@ -1,7 +1,7 @@
 #!/bin/sh
 # Back-fill an archive: task k of the array forecasts from every frame of day k. Each day has its own folder, so that tasks do not
 # wait for each other. If submitted again, existing forecasts are skipped. Settings: operation/five_minutes.yaml.
-#   sbatch --array=0-10%4 slurm_array.sh 2018-05-10 /archive/forecasts
+#   sbatch --array=0-10%4 slurm_backfill.sh 2018-05-10 /archive/forecasts
 #SBATCH --job-name=nowcast-backfill
 #SBATCH --cpus-per-task=2
 #SBATCH --mem=4G
