@@ -170,6 +170,7 @@
   };
   const check = () => { if (!document.hidden) (location.protocol === "file:" ? fromFile : fromServer)(); };
 
+  window.addEventListener("beforeprint", () => { get("numbers").open = true; });
   page.classList.add("scripted");
   get("numbers").open = false;
   recall();
