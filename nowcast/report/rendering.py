@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,5 +40,5 @@ def render(template: str, script: str, values: Mapping[str, Any]) -> str:
 
 
 def _breakable(name: str) -> str:
-    """Return a name that may be broken after its underscores, so that columns can be narrow."""
-    return name.replace("_", "_\u200b")
+    """Return a name that a narrow column may break: after underscores, slashes and dots of keys."""
+    return re.sub(r"([_/]|\.(?=[A-Za-z]))", "\\1\u200b", name)
