@@ -1,11 +1,11 @@
-"""nowcast within pysteps: importing this module adds our method and our forecast file.
+"""nowcast in pysteps: importing this module registers our method and our forecast file.
 
     import nowcast.pysteps
     method = pysteps.nowcasts.get_method("nowcast")
     importer = pysteps.io.get_method("nowcast_netcdf", "importer")
 
-Both are called as those of pysteps, so its blending takes them. Rates are in mm/h, the first row
-lies in the north, missing pixels are NaN, and motion is in pixels per timestep, x then y.
+Both have the call form of pysteps, so its blending takes them. Rates are in mm/h, the first row is
+in the north, missing pixels are NaN, and motion is in pixels per timestep, x then y.
 """
 
 import logging
@@ -63,22 +63,21 @@ def forecast(
     device: str = "auto",
     other_grid: bool = False,
 ) -> NDArray[Any]:
-    """Forecast by a trained model, in the call form of pysteps.
+    """Forecast with a trained model, in the call form of pysteps.
 
     Args:
-        precip: (t, y, x) in mm/h, NaN = missing, oldest first; the newest frames are taken, as many
-            as the model sees.
-        velocity: (2, y, x) in pixels per timestep, x then y, of the forecast and its members; None
-            estimates it. A model of the fixed frame does without.
-        timesteps: number of lead times, or a rising list of whole ones.
-        checkpoint: that `nowcast train` wrote; None is the model that comes with nowcast.
+        precip: (t, y, x) in mm/h, NaN = missing, oldest first; the model takes the newest frames.
+        velocity: (2, y, x) in pixels per timestep, x then y, for the forecast and its members; None
+            estimates it. A model in the fixed frame does not need it.
+        timesteps: number of lead times, or an increasing list of whole lead times.
+        checkpoint: from `nowcast train`; None takes the model that comes with nowcast.
         kmperpixel, timestep: pixel size in km and time step in minutes of `precip`. A model for any
-            grid, as the one that comes with nowcast, needs both; of any other they are compared
-            with those of the training, and None compares nothing.
-        n_ens_members: members to draw from the probabilities of the model, 2 to 100; None for one
-            forecast without members.
+            grid, such as the model that comes with nowcast, needs both. For other models they are
+            compared with those of the training; None skips the comparison.
+        n_ens_members: number of members drawn from the model's probabilities, 2 to 100; None gives
+            one forecast without members.
         seed: of the members; None is 0.
-        device: as of `nowcast predict`.
+        device: as in `nowcast predict`.
         other_grid: whether `kmperpixel` may differ from that of the training.
 
     Returns:
@@ -117,12 +116,12 @@ def forecast(
 
 
 def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any, Precision]:
-    """Errors: ConfigError of an unknown device; MissingInputError without such a checkpoint."""
+    """Open a checkpoint. Errors: ConfigError for an unknown device; MissingInputError."""
     device_and_precision(device, "auto")
     path = checkpoint_path(PRETRAINED if checkpoint is None else str(checkpoint))
     if not Path(path).is_file():
         raise MissingInputError(
-            f"{path}: no such checkpoint; give one that 'nowcast train' wrote, as"
+            f"{path}: no such checkpoint; give one from 'nowcast train', such as"
             " checkpoint='runs/mine/best.pt'."
         )
     return _open(path, FileVersion.of(path), device)
@@ -130,7 +129,7 @@ def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any
 
 @lru_cache(maxsize=2)
 def _open(checkpoint: str, version: FileVersion, device: str) -> tuple[Forecaster, Any, Precision]:
-    """The model of a checkpoint as it is now, what it says of itself, and where it computes."""
+    """Return the model of a checkpoint, its metadata, and its precision and device."""
     precision = choose_precision(device, "auto")
     forecaster, about = open_forecaster(checkpoint, precision)
     if about.get("region"):
@@ -149,13 +148,13 @@ def _open(checkpoint: str, version: FileVersion, device: str) -> tuple[Forecaste
 
 
 def _spacing(kmperpixel: float | None, timestep: float | None) -> tuple[float, float]:
-    """The pixel size in km and the time step in minutes, of which a model for any grid is told.
+    """Return the pixel size in km and the time step in minutes that a model for any grid needs.
 
-    Errors: ConfigError without both.
+    Errors: ConfigError if one is missing.
     """
     if not _is_size(kmperpixel) or not _is_size(timestep):
         raise ConfigError(
-            "kmperpixel, timestep: this model is for any grid and has to know both; give the pixel"
+            "kmperpixel, timestep: this model is for any grid and needs both; give the pixel"
             " size in km and the time step in minutes, numbers above 0."
         )
     beyond = beyond_experience(kmperpixel, timestep)
@@ -169,7 +168,7 @@ def _is_size(value: float | None) -> TypeGuard[float]:
 
 
 def _leads(timesteps: int | Sequence[int], most: int) -> list[int]:
-    """The indices of the lead times. Errors: ConfigError if the model does not have them."""
+    """Return the indices of the lead times. Errors: ConfigError if the model does not have them."""
     count: Any = timesteps
     listed = np.arange(1, count + 1) if np.ndim(count) == 0 else np.asarray(count)
     whole = listed.size > 0 and bool((listed == np.round(listed)).all())
@@ -189,7 +188,7 @@ def _refuse_other_grid(
     timestep: float | None,
     other_grid: bool,
 ) -> None:
-    """Errors: ConfigError if pixels or frames are not those of the training, as far as known."""
+    """Refuse a pixel size or time step other than that of the training. Errors: ConfigError."""
     known = forecaster.timestep_minutes
     if timestep is not None and known is not None and timestep != known:
         raise ConfigError(
@@ -207,7 +206,7 @@ def _refuse_other_grid(
 
 
 def _refuse_without_probabilities(forecaster: Forecaster, members: int | None) -> None:
-    """Errors: ConfigError if so many members cannot be drawn."""
+    """Refuse members that cannot be drawn. Errors: ConfigError."""
     if members is not None and not 2 <= members <= MOST_MEMBERS:
         raise ConfigError(
             f"n_ens_members: must be from 2 to {MOST_MEMBERS}, not {members}; None gives one"
@@ -215,13 +214,13 @@ def _refuse_without_probabilities(forecaster: Forecaster, members: int | None) -
         )
     if members is not None and forecaster.calibration is None:
         raise ConfigError(
-            "n_ens_members: members are drawn from probabilities, and this model gives none; leave"
+            "n_ens_members: members are drawn from probabilities, and this model has none; leave"
             " it out, or give a model with probabilities."
         )
 
 
 def _past(precip: NDArray[Any], forecaster: Forecaster) -> Tensor:
-    """The frames that the model sees, (1, t, 1, y, x) in mm/h. Errors: DataError."""
+    """Return the input frames of the model, (1, t, 1, y, x) in mm/h. Errors: DataError."""
     frames = np.ma.filled(precip, np.nan).astype(np.float32)
     steps = forecaster.input_steps
     if frames.ndim != 3 or len(frames) < steps:
@@ -239,13 +238,14 @@ def _past(precip: NDArray[Any], forecaster: Forecaster) -> Tensor:
     past = torch.from_numpy(frames[-steps:])[None, :, None]
     missing = past.isnan().all(dim=(2, 3, 4))
     if missing[0, -1]:
-        raise DataError("precip: the newest frame has no measured pixel; give one that has.")
+        raise DataError("precip: the newest frame has no measured pixel; give a frame with data.")
     return forecaster.without(past, missing) if missing.any() else past
 
 
 def _coarse(velocity: NDArray[Any], rain: Tensor, turn: Turn) -> Tensor:
-    """A motion (2, y, x) → (1, 2, hc, wc) on the coarse grid of the rain (1, t, y, x), which is
-    turned. Errors: DataError.
+    """A motion (2, y, x) → (1, 2, hc, wc) on the coarse grid of the turned rain (1, t, y, x).
+
+    Errors: DataError.
     """
     height, width = rain.shape[-2:]
     field = torch.from_numpy(np.array(velocity, np.float32))
@@ -266,7 +266,7 @@ def _coarse(velocity: NDArray[Any], rain: Tensor, turn: Turn) -> Tensor:
 def _forecast(
     forecaster: Forecaster, past: Tensor, motion: Tensor | None, precision: Precision
 ) -> Forecast:
-    """The forecast, its network computed on the device, in tiles if memory asks for them."""
+    """Return the forecast; the network runs on the device, in tiles if memory is short."""
     device = precision.device
     tiling = choose_tiling(forecaster, past.shape, memory_allowed(None, device))
 
@@ -281,7 +281,7 @@ def _forecast(
 
 
 def _register() -> None:
-    """Add both to pysteps. Errors: MissingLibraryError without pysteps."""
+    """Register both in pysteps. Errors: MissingLibraryError without pysteps."""
     require("nowcast.pysteps", ["pysteps"])
     from pysteps import io, nowcasts
     from pysteps.decorators import postprocess_import

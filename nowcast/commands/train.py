@@ -399,10 +399,8 @@ def summarise(trainer: Trainer) -> float:
     }
     with written_whole(folder / "summary.json") as path:
         path.write_text(as_json(summary) + "\n")
-    digest = summary["checkpoint_sha256"] or ""
-    draw_curves(
-        trainer.rows, folder / "curves.png", line_of(facts_of_training(checkpoint, digest))
-    )
+    digest = str(summary["checkpoint_sha256"] or "")
+    draw_curves(trainer.rows, folder / "curves.png", line_of(facts_of_training(checkpoint, digest)))
     log.info(
         "best validation %s %s %s (%d s in all, %.0f %% of it waiting for windows)",
         monitor,

@@ -55,7 +55,7 @@ def at_or_above(scores: "xr.Dataset", threshold: float) -> str:
 def against_lead(
     scores: "xr.Dataset", name: str, title: str, threshold: float | None = None
 ) -> Markup:
-    """Draw a score of all cases against lead time: a line for each forecast, its interval a band."""
+    """Draw a score of all cases against lead time: lines of forecasts, bands of intervals."""
     here = _all_cases(scores, [name], threshold)
     names, minutes = names_of(scores), here["lead_time"].values
     lines = _lines(here, name, "lead_time")

@@ -50,7 +50,9 @@ def reliability(
         .sel(threshold=threshold)
     )
     chart = Chart(f"observed frequency {title}", "", (0, 1), (0, 1), height=280)
-    often = Chart("share of pixels", "forecast probability", (0, 1), (1e-6, 1), log_y=True, height=120, top=24)
+    often = Chart(
+        "share of pixels", "forecast probability", (0, 1), (1e-6, 1), log_y=True, height=120, top=24
+    )
     for one in (chart, often):
         one.x_ticks(_TICKS, _LABELS if one is often else [""] * len(_TICKS))
     chart.y_ticks(_TICKS, _LABELS)

@@ -59,7 +59,7 @@ def facts_of_counts(attrs: Mapping[Any, Any], made: datetime | None = None) -> F
 
 
 def facts_of_training(checkpoint: Path, checksum: str) -> Facts:
-    """Return the facts of a training that ends now: its best checkpoint and the checksum of that."""
+    """Return the facts of a training that ends now: its best checkpoint, program and date."""
     return [*_known(_MODEL, _named(str(checkpoint), checksum) if checksum else ""), *made_now()]
 
 
@@ -73,7 +73,10 @@ def joined(parts: Sequence[Facts]) -> Facts:
     """Return the facts of several forecasts, each name once, with all its different words."""
     names = dict.fromkeys(name for facts in parts for name, _ in facts)
     return [
-        (name, "; ".join(dict.fromkeys(words for facts in parts for n, words in facts if n == name)))
+        (
+            name,
+            "; ".join(dict.fromkeys(words for facts in parts for n, words in facts if n == name)),
+        )
         for name in names
     ]
 

@@ -1,7 +1,7 @@
 """Frames of a page in a light and a dark scheme: small PNG pictures with exchangeable palettes.
 
-All pictures of a set begin with the same bytes: size, palette and transparency. So a page holds that
-beginning once for light and once for dark, and the rest of each picture once.
+All pictures of a set begin with the same bytes: size, palette and transparency. So a page holds
+that beginning once for light and once for dark, and the rest of each picture once.
 """
 
 import base64
@@ -77,7 +77,7 @@ def _frames(
 
 
 def _png(classes: NDArray[np.uint8], colours: Mapping[float, str]) -> str:
-    """Return a picture (h, w) of classes in base64: 0 transparent, the colours, missing, a stripe."""
+    """Return a picture (h, w) in base64; classes: transparent, colours, missing, stripe."""
     from PIL import Image
 
     opaque = [(*bytes.fromhex(one[1:]), 255) for one in colours.values()]

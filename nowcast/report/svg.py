@@ -1,9 +1,9 @@
 """Charts as SVG inside a page: small, quick to draw, and coloured by the page, so they are readable
 in light, in dark and on paper.
 
-Matplotlib would take a tenth of a second and ten kilobytes for each of the fifty panels of a report.
-Python's XML library writes the elements: each is a path or text with computed attributes, so a
-template would add nothing.
+Matplotlib would take a tenth of a second and ten kilobytes for each of the fifty panels of a
+report. Python's XML library writes the elements: each is a path or text with computed attributes,
+so a template would add nothing.
 """
 
 from collections.abc import Sequence

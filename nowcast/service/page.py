@@ -15,8 +15,8 @@ from nowcast.radar.grid import RATE
 from nowcast.radar.placing.georeference import place_of_grid
 from nowcast.radar.placing.place import origin_of
 from nowcast.radar.times import Times
-from nowcast.report.forecast_page import ForecastPage, write_forecast_page
 from nowcast.report.foot import facts_of_forecast, method_of
+from nowcast.report.forecast_page import ForecastPage, write_forecast_page
 from nowcast.report.scale import sides_km
 from nowcast.service.input_window import Need
 from nowcast.service.live_frames import FrameSource

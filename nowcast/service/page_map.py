@@ -5,6 +5,7 @@ from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import Place
 from nowcast.report.pictures.outlines import build_outlines
 
+
 def lines_on_page(
     place: Place, height: int, map: str, *, turned: bool
 ) -> dict[str, list[Float64Array]]:

@@ -309,9 +309,7 @@ def test_in_a_browser_only_tables_are_wider_than_the_screen(
 
 @needs_browser
 @pytest.mark.parametrize("name", ["report", "forecast", "leaderboard"])
-def test_on_paper_tables_are_whole(
-    browser: Browser, pages: Mapping[str, Path], name: str
-) -> None:
+def test_on_paper_tables_are_whole(browser: Browser, pages: Mapping[str, Path], name: str) -> None:
     """A4 without its margins of 12 mm is 186 mm wide, 703 CSS pixels."""
     browser.look(703, 900)
     browser.show(pages[name].as_uri())

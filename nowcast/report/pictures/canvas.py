@@ -68,7 +68,7 @@ def legend_below(figure: "Picture", handles: list[Any], columns: int) -> None:
 def _lay_out_above(figure: "Picture", bottom: float) -> None:
     figure.set_layout_engine(
         "constrained",
-        rect=(0, bottom, 1, 1 - bottom),  # type: ignore[call-arg]
+        rect=(0, bottom, 1, 1 - bottom),
     )
 
 

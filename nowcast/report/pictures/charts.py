@@ -1,4 +1,4 @@
-"""Pictures of scores and of training, drawn without a display: CSI by lead time, learning curves."""
+"""Pictures of scores and of training: CSI against lead time, learning curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -86,7 +86,7 @@ PAGE, DARK_PAGE = "#ffffff", "#14171a"
 READABLE = 4.6
 """Least contrast of text in a line's colour: WCAG asks for 4.5."""
 MISSING = "not covered, or no forecast"
-"""The legend's name for a missing pixel; in a forecast, its rain would come from outside the grid."""
+"""The legend's name for a missing pixel; in a forecast, its rain comes from outside the grid."""
 
 LINES = (
     "#1f5fb4",
@@ -157,9 +157,7 @@ def page_colours(lines: Sequence[str]) -> list[tuple[str, str, str]]:
     """Return for each line of a page its colour, and that of text about it on a light and on a dark
     page.
     """
-    return [
-        (line, as_text(line, PAGE), as_text(_lighter(line), DARK_PAGE)) for line in lines
-    ]
+    return [(line, as_text(line, PAGE), as_text(_lighter(line), DARK_PAGE)) for line in lines]
 
 
 def _lighter(colour: str) -> str:

@@ -355,7 +355,7 @@ def _film(
 
 
 def _from_first_sum(steps: list[int], amounts: Sequence[list[Panel]]) -> list[int]:
-    """Return the lead steps from the first one with a sum in any row; all steps if no row has any."""
+    """Return the lead steps from the first with a sum in any row; all if no row has any."""
     has_sum = [any(frames[step] is not None for frames in amounts) for step in steps]
     return steps[has_sum.index(True) :] if any(has_sum) else steps
 
@@ -372,7 +372,7 @@ def _past_row(
 
 
 def time_in_words(minutes: float, reference_time: datetime | None) -> str:
-    """Return a lead time, and the valid time if the reference time is given: "+10 min · 20:10 UTC"."""
+    """Return a lead time with the valid time, if known, such as "+10 min · 20:10 UTC"."""
     lead = f"{minutes:+g} min".replace("-", "−") if minutes else "0 min"
     if reference_time is None:
         return lead

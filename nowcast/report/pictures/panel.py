@@ -179,7 +179,7 @@ def draw_scale(panel: "Axes", look: Look) -> None:
 def _draw_lines(
     panel: "Axes", lines: list[Float64Array], width: float, shape: tuple[int, int]
 ) -> None:
-    """Draw dark lines with a light edge, visible over rain and over grey; leave out tiny islands."""
+    """Draw dark lines with a light edge, visible over rain and grey, without tiny islands."""
     from matplotlib.collections import LineCollection
     from matplotlib.patheffects import withStroke
 
