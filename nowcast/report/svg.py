@@ -320,7 +320,9 @@ def nice_ticks(
 
 
 def plain(value: float) -> str:
-    """Return a number without an exponent, with commas at thousands and a true minus."""
+    """Return a number with commas at thousands and a true minus; from a million on as '15·10⁶'."""
+    if abs(value) >= 1e6:
+        return f"{plain(value / 1e6)}·10⁶"
     text = f"{value:,.9f}".rstrip("0").rstrip(".").replace("-", "−")
     return "0" if text == "−0" else text
 
