@@ -1,11 +1,11 @@
-"""nowcast as a pysteps plugin: importing this module adds our method and our file importer.
+"""nowcast in pysteps: importing this module registers our method and our forecast file.
 
     import nowcast.pysteps
     method = pysteps.nowcasts.get_method("nowcast")
     importer = pysteps.io.get_method("nowcast_netcdf", "importer")
 
-Both are called like those of pysteps, so its blending accepts them. Rates are in mm/h, the first
-row is in the north, missing pixels are NaN, and motion is in pixels per timestep, x then y.
+Both have the call form of pysteps, so its blending takes them. Rates are in mm/h, the first row is
+in the north, missing pixels are NaN, and motion is in pixels per timestep, x then y.
 """
 
 import logging
@@ -63,21 +63,20 @@ def forecast(
     device: str = "auto",
     other_grid: bool = False,
 ) -> NDArray[Any]:
-    """Forecast with a trained model, with the call signature of pysteps.
+    """Forecast with a trained model, in the call form of pysteps.
 
     Args:
-        precip: (t, y, x) in mm/h, NaN = missing, oldest first; the model uses the newest frames, as
-            many as it sees.
+        precip: (t, y, x) in mm/h, NaN = missing, oldest first; the model takes the newest frames.
         velocity: (2, y, x) in pixels per timestep, x then y, for the forecast and its members; None
-            estimates it. A fixed-frame model ignores it.
-        timesteps: number of lead times, or an increasing list of whole numbers.
-        checkpoint: a checkpoint of `nowcast train`; None: the pretrained model of nowcast.
+            estimates it. A model in the fixed frame does not need it.
+        timesteps: number of lead times, or an increasing list of whole lead times.
+        checkpoint: from `nowcast train`; None takes the model that comes with nowcast.
         kmperpixel, timestep: pixel size in km and time step in minutes of `precip`. A model for any
-            grid, such as the pretrained one, needs both. For other models they are compared with
-            those of the training; None skips this check.
-        n_ens_members: members to draw from the probabilities of the model, 2 to 100; None for one
-            forecast without members.
-        seed: seed of the members; None is 0.
+            grid, such as the model that comes with nowcast, needs both. For other models they are
+            compared with those of the training; None skips the comparison.
+        n_ens_members: number of members drawn from the model's probabilities, 2 to 100; None gives
+            one forecast without members.
+        seed: of the members; None is 0.
         device: as in `nowcast predict`.
         other_grid: whether `kmperpixel` may differ from that of the training.
 
@@ -117,15 +116,12 @@ def forecast(
 
 
 def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any, Precision]:
-    """Open a checkpoint, or the pretrained model.
-
-    Errors: ConfigError for an unknown device; MissingInputError if the checkpoint does not exist.
-    """
+    """Open a checkpoint. Errors: ConfigError for an unknown device; MissingInputError."""
     device_and_precision(device, "auto")
     path = checkpoint_path(PRETRAINED if checkpoint is None else str(checkpoint))
     if not Path(path).is_file():
         raise MissingInputError(
-            f"{path}: no such checkpoint; give a checkpoint of 'nowcast train', such as"
+            f"{path}: no such checkpoint; give one from 'nowcast train', such as"
             " checkpoint='runs/mine/best.pt'."
         )
     return _open(path, FileVersion.of(path), device)
@@ -133,33 +129,33 @@ def _opened(checkpoint: str | Path | None, device: str) -> tuple[Forecaster, Any
 
 @lru_cache(maxsize=2)
 def _open(checkpoint: str, version: FileVersion, device: str) -> tuple[Forecaster, Any, Precision]:
-    """Return the model of a checkpoint, its description, and device and precision."""
+    """Return the model of a checkpoint, its metadata, and its precision and device."""
     precision = choose_precision(device, "auto")
     forecaster, about = open_forecaster(checkpoint, precision)
     if about.get("region"):
         raise DataError(
-            f"{checkpoint}: its model was trained on a region, and pysteps does not tell the place"
-            " of frames; forecast with 'nowcast predict', and import the file."
+            f"{checkpoint}: its model was trained on a region, and pysteps does not say where"
+            " frames lie; forecast with 'nowcast predict', and import the file."
         )
     fields = (*forecaster.inputs.beside, *forecaster.inputs.ahead)
     if fields:
         raise DataError(
-            f"{checkpoint}: its model needs further inputs, which pysteps does not provide"
-            f" ({', '.join(one.name for one in fields)}); forecast with 'nowcast predict', and"
-            " import the file."
+            f"{checkpoint}: its model sees {', '.join(one.name for one in fields)} next to the"
+            " rain, which pysteps does not give; forecast with 'nowcast predict', and import the"
+            " file."
         )
     return forecaster, about, precision
 
 
 def _spacing(kmperpixel: float | None, timestep: float | None) -> tuple[float, float]:
-    """Return the pixel size in km and the time step in minutes for a model for any grid.
+    """Return the pixel size in km and the time step in minutes that a model for any grid needs.
 
     Errors: ConfigError if one is missing.
     """
     if not _is_size(kmperpixel) or not _is_size(timestep):
         raise ConfigError(
-            "kmperpixel, timestep: this model for any grid needs both; give the pixel size in km"
-            " and the time step in minutes, numbers above 0."
+            "kmperpixel, timestep: this model is for any grid and needs both; give the pixel"
+            " size in km and the time step in minutes, numbers above 0."
         )
     beyond = beyond_experience(kmperpixel, timestep)
     if beyond:
@@ -172,14 +168,14 @@ def _is_size(value: float | None) -> TypeGuard[float]:
 
 
 def _leads(timesteps: int | Sequence[int], most: int) -> list[int]:
-    """Return the indices of the lead times. Errors: ConfigError for lead times out of range."""
+    """Return the indices of the lead times. Errors: ConfigError if the model does not have them."""
     count: Any = timesteps
     listed = np.arange(1, count + 1) if np.ndim(count) == 0 else np.asarray(count)
     whole = listed.size > 0 and bool((listed == np.round(listed)).all())
     if not whole or listed[0] < 1 or listed[-1] > most or (np.diff(listed) <= 0).any():
         raise ConfigError(
-            f"timesteps: the model forecasts {most} lead times; give increasing whole numbers from"
-            f" 1 to {most}, not {timesteps}."
+            f"timesteps: the model forecasts {most} lead times; give whole numbers from 1 to"
+            f" {most}, rising, not {timesteps}."
         )
     indices: list[int] = (listed.astype(int) - 1).tolist()
     return indices
@@ -192,12 +188,12 @@ def _refuse_other_grid(
     timestep: float | None,
     other_grid: bool,
 ) -> None:
-    """Errors: ConfigError if pixel size or time step differ from those of the training."""
+    """Refuse a pixel size or time step other than that of the training. Errors: ConfigError."""
     known = forecaster.timestep_minutes
     if timestep is not None and known is not None and timestep != known:
         raise ConfigError(
             f"timestep: the model was trained on frames every {known:g} minutes, not {timestep:g};"
-            " give frames with that time step."
+            " give frames of that spacing."
         )
     place = about.get("place") or {}
     if kmperpixel is None or other_grid or not place.get("pixel") or place.get("unit") != "m":
@@ -205,12 +201,12 @@ def _refuse_other_grid(
     if not np.allclose(np.abs(place["pixel"]), 1000 * kmperpixel, rtol=_PIXEL_OFF):
         raise ConfigError(
             f"kmperpixel: the model was trained on pixels of {abs(place['pixel'][1]) / 1000:g} km,"
-            f" not {kmperpixel:g}; resample the frames, or set other_grid=True."
+            f" not {kmperpixel:g}; put the frames on such pixels, or set other_grid=True."
         )
 
 
 def _refuse_without_probabilities(forecaster: Forecaster, members: int | None) -> None:
-    """Errors: ConfigError if this number of members cannot be drawn."""
+    """Refuse members that cannot be drawn. Errors: ConfigError."""
     if members is not None and not 2 <= members <= MOST_MEMBERS:
         raise ConfigError(
             f"n_ens_members: must be from 2 to {MOST_MEMBERS}, not {members}; None gives one"
@@ -218,7 +214,7 @@ def _refuse_without_probabilities(forecaster: Forecaster, members: int | None) -
         )
     if members is not None and forecaster.calibration is None:
         raise ConfigError(
-            "n_ens_members: members are drawn from probabilities, and this model gives none; leave"
+            "n_ens_members: members are drawn from probabilities, and this model has none; leave"
             " it out, or give a model with probabilities."
         )
 
@@ -229,26 +225,27 @@ def _past(precip: NDArray[Any], forecaster: Forecaster) -> Tensor:
     steps = forecaster.input_steps
     if frames.ndim != 3 or len(frames) < steps:
         raise DataError(
-            f"precip: has the shape {frames.shape}; give (t, y, x) with at least the {steps}"
-            " frames that the model sees."
+            f"precip: has the shape {frames.shape}; give (t, y, x) of at least the {steps} frames"
+            " that the model sees."
         )
     if np.isposinf(frames).any():
-        raise DataError("precip: has infinite values; set missing values to NaN.")
+        raise DataError("precip: has infinite values; set what is missing to NaN.")
     if (frames < 0).any():
         raise DataError(
-            "precip: has values below 0, as in dB; give rates in mm/h, for example from"
-            " pysteps.utils.conversion.to_rainrate."
+            "precip: has values below 0, as in dB; give rates in mm/h, as"
+            " pysteps.utils.conversion.to_rainrate makes them."
         )
     past = torch.from_numpy(frames[-steps:])[None, :, None]
     missing = past.isnan().all(dim=(2, 3, 4))
     if missing[0, -1]:
-        raise DataError("precip: the newest frame has no measured pixel; give another frame.")
+        raise DataError("precip: the newest frame has no measured pixel; give a frame with data.")
     return forecaster.without(past, missing) if missing.any() else past
 
 
 def _coarse(velocity: NDArray[Any], rain: Tensor, turn: Turn) -> Tensor:
-    """Convert motion (2, y, x) to (1, 2, hc, wc) on the coarse grid of the turned rain
-    (1, t, y, x). Errors: DataError.
+    """A motion (2, y, x) → (1, 2, hc, wc) on the coarse grid of the turned rain (1, t, y, x).
+
+    Errors: DataError.
     """
     height, width = rain.shape[-2:]
     field = torch.from_numpy(np.array(velocity, np.float32))
@@ -269,7 +266,7 @@ def _coarse(velocity: NDArray[Any], rain: Tensor, turn: Turn) -> Tensor:
 def _forecast(
     forecaster: Forecaster, past: Tensor, motion: Tensor | None, precision: Precision
 ) -> Forecast:
-    """Forecast with the network on the device, in tiles if memory is short."""
+    """Return the forecast; the network runs on the device, in tiles if memory is short."""
     device = precision.device
     tiling = choose_tiling(forecaster, past.shape, memory_allowed(None, device))
 
@@ -284,7 +281,7 @@ def _forecast(
 
 
 def _register() -> None:
-    """Add method and importer to pysteps. Errors: MissingLibraryError without pysteps."""
+    """Register both in pysteps. Errors: MissingLibraryError without pysteps."""
     require("nowcast.pysteps", ["pysteps"])
     from pysteps import io, nowcasts
     from pysteps.decorators import postprocess_import

@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_refused_in_words(
 def test_what_is_as_in_the_training_is_taken(north: Path, tmp_path: Path) -> None:
     made = forecast(north, timesteps=1, timestep=5, kmperpixel=1)
     np.testing.assert_array_equal(forecast(north, timesteps=1, kmperpixel=2, other_grid=True), made)
-    with pytest.raises(ConfigError, match="this model gives none"):
+    with pytest.raises(ConfigError, match="this model has none"):
         forecast(checkpoint(tmp_path, head="rate"), n_ens_members=2)
 
 

@@ -1,6 +1,7 @@
-"""What `import nowcast` offers: the work of the commands on grids and forecasts in memory.
+"""The Python interface: the work of the commands on grids and forecasts in memory.
 
-`nowcast/__init__.py` names it; the commands call the same code below."""
+`nowcast/__init__.py` lists its names; the commands call the same code below.
+"""
 
 FACE = {
     "forecasting": "forecasts by a trained model",

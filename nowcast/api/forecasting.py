@@ -1,4 +1,4 @@
-"""Forecasts of a trained model from a grid in memory."""
+"""Forecasts by a trained model from a grid in memory."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class ForecastSettings(TypedDict, total=False):
-    """Keys of `nowcast predict` that shape a forecast; configs/predict.yaml explains each."""
+    """Keys of `nowcast predict` that change a forecast; configs/predict.yaml explains each."""
 
     device: str
     precision: str
@@ -54,10 +54,10 @@ class RadarForecaster:
     """A trained model that forecasts from radar grids; `load_forecaster` opens one.
 
     Attributes:
-        input_steps: frames that the model sees.
-        lead_steps: frames that it forecasts.
-        timestep_minutes: spacing of both, in minutes. A model for any grid takes other spacings
-            too, and sees and forecasts as many frames of these as `nowcast predict` does.
+        input_steps: number of input frames.
+        lead_steps: number of forecast frames.
+        timestep_minutes: spacing of both, in minutes. A model for any grid also takes other
+            spacings; the numbers of frames then change as in `nowcast predict`.
 
     Example:
         >>> from nowcast import load_forecaster
@@ -77,7 +77,7 @@ class RadarForecaster:
 
     @property
     def about(self) -> Mapping[str, Any]:
-        """What the checkpoint says of itself: its configuration, place and versions."""
+        """The checkpoint's metadata: its configuration, place and versions."""
         assert self._methods.model is not None
         return self._methods.model.about
 
@@ -105,23 +105,23 @@ class RadarForecaster:
 
         Args:
             grid: a canonical grid, as `open_grid` opens it: `precipitation_rate` (time, y, x) in
-                mm/h, NaN = not covered. Only the frames that the model sees are read.
+                mm/h, NaN = not covered. Only the input frames are read.
             at: forecast reference time in UTC; None takes the newest frame.
 
         Returns:
-            The CF forecast as `open_forecast` reads it: `precipitation_rate` (time, y, x) in mm/h
-            at each valid time, with `forecast_reference_time` and `lead_time` in minutes; of a
-            model that gives probabilities also `probability` (time, threshold, y, x), and with
-            `ensemble` members drawn from these, `member_rate` (time, realization, y, x) in mm/h;
-            with `accumulations` sums in mm, as `accumulation_30min` (time, y, x).
+            The CF forecast, as `open_forecast` reads it: `precipitation_rate` (time, y, x) in mm/h
+            at each valid time, with `forecast_reference_time` and `lead_time` in minutes. A model
+            with probabilities adds `probability` (time, threshold, y, x). `ensemble` adds members
+            drawn from them, `member_rate` (time, realization, y, x) in mm/h; `accumulations` adds
+            sums in mm, such as `accumulation_30min` (time, y, x).
 
         Raises:
-            ConfigError: if `at` is no time, or `ensemble` is set and the model gives no
+            ConfigError: if `at` is not a time, or `ensemble` is set and the model has no
                 probabilities.
-            DataError: if the grid is not canonical, or another one than the model was trained on.
+            DataError: if the grid is not canonical, or differs from the grid of the training.
             MissingInputError: if more frames are missing than `missing_frames` allows.
             DeviceError: if the memory is too small.
-            InternalError: if the forecast is not finite, or not plausible.
+            InternalError: if the forecast is not finite or not plausible.
         """
         check_grid(grid)
         if not grid.sizes["time"]:
@@ -140,7 +140,7 @@ class RadarForecaster:
 
 
 def _moment(at: Any) -> np.datetime64:
-    """A time in UTC of any usual kind. Errors: ConfigError if it is none."""
+    """Return a time in UTC, given as any usual type. Errors: ConfigError if it is not a time."""
     if isinstance(at, str):
         given: np.datetime64 = parse_time("at", at).astype("datetime64[ns]")
         return given
@@ -160,20 +160,20 @@ def load_forecaster(
     """Open a trained model that forecasts from grids.
 
     Args:
-        path: of a checkpoint that `nowcast train` wrote, or a model of `nowcast export` (.onnx); by
-            default the model that comes with nowcast. A glob or a list: several checkpoints that
-            forecast as one.
-        settings: keys of `nowcast predict`, as `device="cpu"` or `missing_frames=1`; their defaults
-            stand in configs/predict.yaml.
+        path: of a checkpoint from `nowcast train`, or of a model from `nowcast export` (.onnx); by
+            default the model that comes with nowcast. A glob or a list gives several checkpoints
+            that forecast as one.
+        settings: keys of `nowcast predict`, such as `device="cpu"` or `missing_frames=1`;
+            configs/predict.yaml has their defaults.
 
     Returns:
         The model on its device. It may be used from several threads.
 
     Raises:
         MissingInputError: if there is no such file.
-        DataError: if it is damaged or no model.
+        DataError: if it is damaged or not a model.
         ConfigError: if a setting is unknown or beyond its limits.
-        DeviceError: if the device is absent.
+        DeviceError: if the device does not exist.
 
     Example:
         >>> model = load_forecaster("runs/mine/best.pt", device="cpu", precision="fp32")
@@ -189,14 +189,13 @@ def load_forecaster(
     for one in checkpoints:
         if not Path(one).is_file():
             raise MissingInputError(
-                f"{one}: no such checkpoint; give one that 'nowcast train' wrote, as"
-                " runs/…/best.pt."
+                f"{one}: no such checkpoint; give one from 'nowcast train', such as runs/…/best.pt."
             )
     return RadarForecaster(config, checksum_of(checkpoints))
 
 
 def _name_of(grid: xr.Dataset) -> str:
-    """Where the frames of a grid lie, for messages and the forecast's attributes."""
+    """Return the path of a grid's frames, for messages and the forecast's attributes."""
     series = grid.encoding.get("series")
     if series is None:
         return "the grid"

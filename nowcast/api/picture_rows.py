@@ -1,4 +1,4 @@
-"""What a picture of forecasts shows next to their rates: probabilities, sums, members."""
+"""The rows of a picture next to rates: probabilities, sums, members."""
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
@@ -22,8 +22,8 @@ def probabilities_at(
 ) -> dict[str, Any]:
     """Return the probabilities (lead, y, x) of a threshold in mm/h by the names of their rows.
 
-    where: what messages call the forecasts.
-    Errors: ConfigError if no forecast has any of this threshold.
+    where: the name of the forecasts in messages.
+    Errors: ConfigError if no forecast has probabilities of this threshold.
     """
     if threshold is None:
         return {}
@@ -55,12 +55,12 @@ def amounts_at(
     observed: Sequence[Any] | None,
     where: str,
 ) -> dict[str, Any]:
-    """Return the sums over so many minutes by the names of their rows: a frame (y, x) in mm for
-    each lead time, None until the first sum ends. Those of what was observed come first.
+    """Return sums over `minutes` by the names of their rows: a frame (y, x) in mm for each lead
+    time, None until the first sum ends. Observed sums come first.
 
-    observed: frames (y, x) in mm/h at the valid times, None where nothing was.
-    where: what messages call the forecasts.
-    Errors: ConfigError if no forecast has sums over so many minutes.
+    observed: frames (y, x) in mm/h at the valid times; None for a time without a frame.
+    where: the name of the forecasts in messages.
+    Errors: ConfigError if no forecast has sums over these minutes.
     """
     if minutes is None:
         return {}
@@ -89,7 +89,7 @@ def amounts_at(
 def members_at(lead_time: float | None, forecast: xr.Dataset, where: str) -> tuple[int, Any]:
     """Return a lead step, and the members (m, y, x) in mm/h of that step.
 
-    lead_time: in minutes; None chooses the last. where: what messages call the forecast.
+    lead_time: in minutes; None takes the last. where: the name of the forecast in messages.
     Errors: ConfigError if the forecast has no members, or not this lead time.
     """
     name = MEMBER_RATE if MEMBER_RATE in forecast else RATE
@@ -116,7 +116,7 @@ def _amounts_of(forecast: xr.Dataset) -> dict[int, xr.DataArray]:
 
 
 def _sums_of(observed: Sequence[Any], minutes: int, timestep: float) -> list[Any]:
-    """Return the sums in mm over the minutes that end at each frame; None if one is missing."""
+    """Return the sums in mm over the minutes before each frame; None if a frame is missing."""
     count = round(minutes / timestep)
     windows = [observed[max(0, end - count) : end] for end in range(1, len(observed) + 1)]
     return [
@@ -128,8 +128,9 @@ def _sums_of(observed: Sequence[Any], minutes: int, timestep: float) -> list[Any
 
 
 def _each_once(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return probabilities without those that another row has too, as of one model with several
-    rates: the row that is left is named by what all their names begin with, or by all of them.
+    """Return probabilities with equal rows merged, as of one model with several kinds of rates.
+
+    A merged row is named by the common start of the names, or by all names.
     """
     rows: dict[str, Any] = {}
     left = dict(values)
@@ -143,7 +144,7 @@ def _each_once(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common(names: list[str]) -> str:
-    """Return the parts between commas that names begin with: of "model, a" and "model, b" model."""
+    """Return the common start of names by parts: "model, a" and "model, b" → "model"."""
     parts = zip(*(name.split(", ") for name in names), strict=False)
     return ", ".join(part[0] for part in takewhile(lambda part: len(set(part)) == 1, parts))
 

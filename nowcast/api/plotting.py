@@ -1,4 +1,4 @@
-"""Pictures of forecasts in memory, and of what was then observed."""
+"""Pictures of forecasts in memory, next to the observed frames."""
 
 import logging
 from collections.abc import Mapping
@@ -21,10 +21,12 @@ from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
 from nowcast.radar.placing.place import origin_of, pixel_size
 from nowcast.radar.times import show
+from nowcast.report.foot import facts_of_forecast, joined, line_of
 from nowcast.report.pictures.arrows import Arrows, only_over_coverage
 from nowcast.report.pictures.canvas import save
 from nowcast.report.pictures.frames import draw_film, draw_frames, frames_figure, time_in_words
 from nowcast.report.pictures.stamps import stamps_figure
+from nowcast.report.scale import sides_km
 
 if TYPE_CHECKING:
     from nowcast.report.pictures.figure import Picture
@@ -32,11 +34,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ObservedFrames = list[Any]
-"""Arrays (h, w) in mm/h; None where nothing was observed."""
+"""Arrays (h, w) in mm/h; None for a time without a frame."""
 
 
 class PlotSettings(TypedDict, total=False):
-    """Keys of `nowcast plot` that shape a picture; configs/plot.yaml explains each."""
+    """Keys of `nowcast plot` that change a picture; configs/plot.yaml explains each."""
 
     colours: str
     motion: bool
@@ -74,27 +76,28 @@ def plot(
     output: str | Path | None = None,
     **settings: Unpack[PlotSettings],
 ) -> "Picture | Path":
-    """Draw forecasts side by side, below what was then observed, as `nowcast plot` does.
+    """Draw forecasts side by side, below the observed frames, as `nowcast plot` does.
 
     Args:
-        forecasts: one, or several of one reference time by the names to show. Rates are in mm/h;
-            of an ensemble the mean of its members is drawn; with `probability=1` also the
-            probability of at least 1 mm/h, with `accumulation=60` the sum over 60 minutes in mm, of
-            those that have it. With `members=True` the members of one forecast at one lead time.
-        grid: a canonical grid, as `open_grid` opens it, with what was then observed; None draws the
-            forecasts only.
+        forecasts: one, or several of one reference time by the names to show. Rates are in mm/h; of
+            an ensemble, the mean of its members is drawn. `probability=1` adds the probability of
+            at least 1 mm/h, `accumulation=60` the sum over 60 minutes in mm, for forecasts that
+            have them. `members=True` draws the members of one forecast at one lead time.
+        grid: a canonical grid with the observed frames, as `open_grid` opens it; None draws only
+            the forecasts.
         output: a file to write: a panel of lead times (.png), or a film (.gif, .mp4).
         settings: keys of `nowcast plot`, as `colours="colour_blind"`; their defaults stand in
             configs/plot.yaml.
 
     Returns:
-        The path that was written, or without `output` a Matplotlib figure, which a notebook shows.
+        The written path; without `output` a Matplotlib figure, which a notebook shows.
 
     Raises:
-        ConfigError: if a setting is unknown or beyond its limits, or no forecast has this
-            probability, sum or lead time, or members, or a place for a map of your own.
+        ConfigError: if a setting is unknown or beyond its limits; if no forecast has this
+            probability, sum, lead time or members; if a map of your own needs a place that the
+            forecast does not give.
         DataError: if forecasts or grid do not fit together.
-        MissingInputError: if no time of the forecast was observed.
+        MissingInputError: if the grid has no frame at any time of the forecast.
         CannotCreateError, InputOutputError: if the file cannot be written.
 
     Example:
@@ -138,10 +141,10 @@ def draw(
     where: str,
     output: str | None,
 ) -> "Picture | Path":
-    """Draw forecasts of one grid and reference time by their names, into a file if one is given.
+    """Draw forecasts of one grid and reference time by their names, into `output` if given.
 
-    seen: the frames at the valid times and before, as `observed_frames` gives them. where: what
-    messages call the forecasts.
+    seen: the observed frames at the valid times and before, as `observed_frames` returns them.
+    where: the name of the forecasts in messages.
     """
     first = next(iter(forecasts.values()))
     reference_time = first[REFERENCE_TIME].values
@@ -157,6 +160,8 @@ def draw(
         "colours": config.colours,
         "degrees": degrees_of(place, where) if knows_degrees(place) else None,
         "map": config.map,
+        "pixel_km": sides_km(place),
+        "foot": line_of(joined([facts_of_forecast(one.attrs) for one in forecasts.values()])),
     }
     title = f"Forecast from {show(reference_time).replace('T', ' ')} UTC"
     if config.members:
@@ -187,7 +192,7 @@ def stamps_of(
     lead_time: float | None,
     where: str,
 ) -> tuple[dict[str, Any], str]:
-    """Return what was observed, the forecast, and its members at one lead time by their names, and
+    """Return the observed frame, the forecast and its members at one lead time by their names, and
     that time in words.
 
     Errors: ConfigError for several forecasts; as members_at.
@@ -206,22 +211,22 @@ def stamps_of(
 
 
 def is_panel(output: str | None) -> bool:
-    """Return whether one picture is drawn, rather than a film."""
+    """Return whether the output is one picture, not a film."""
     return output is None or Path(output).suffix == ".png"
 
 
 def frames_before(config: PlotConfig, output: str | None) -> int:
-    """Return how many frames up to the reference time are drawn, or followed."""
+    """Return how many frames up to the reference time are drawn, or used for motion."""
     drawn = config.columns if is_panel(output) else 0
     return max(drawn, MOTION_FRAMES) if config.motion else drawn
 
 
 def arrows_of(forecast: xr.Dataset, past: ObservedFrames | None, where: str) -> Arrows | None:
-    """Return the rain's motion over the frames up to the reference time; if fewer than two of them
-    are given, over the first frames of the forecast. It is NaN where none of these frames is
-    covered.
+    """Return the rain's motion over the frames up to the reference time.
 
-    where: what messages call the forecast. None, which is logged, if nothing moves.
+    With fewer than two such frames, it is the motion over the first frames of the forecast. It is
+    NaN where no frame is covered. If nothing moves, this is logged and None is returned.
+    `where` is the name of the forecast in messages.
     """
     rates = rates_of(forecast)
     if sum(frame is not None for frame in past or ()) >= 2:
@@ -232,7 +237,7 @@ def arrows_of(forecast: xr.Dataset, past: ObservedFrames | None, where: str) -> 
     seen = np.stack(frames).astype(np.float32)
     motion = estimate_motion(seen)
     if not motion.any():
-        log.warning("%s: no rain can be followed over its frames, so no arrows are drawn", where)
+        log.warning("%s: its frames show no rain to follow, so no arrows are drawn", where)
         return None
     motion = only_over_coverage(motion, np.asarray(np.isfinite(seen).any(axis=0)))
     minutes = forecast[LEAD_TIME].values
@@ -244,8 +249,8 @@ def arrows_of(forecast: xr.Dataset, past: ObservedFrames | None, where: str) -> 
 
 
 def method_of(forecast: xr.Dataset, where: str | None = None) -> str:
-    """Return the name of a forecast's method, as tables of scores have it, and what tells it from
-    others of that name.
+    """Return the name of a forecast's method as in tables of scores; `where` is added to tell apart
+    forecasts by one method.
     """
     members = forecast[RATE].sizes.get(REALIZATION, 1)
     parts = [method_name(forecast), *([] if where is None else [where])]
@@ -254,8 +259,9 @@ def method_of(forecast: xr.Dataset, where: str | None = None) -> str:
 
 
 def rates_of(forecast: xr.Dataset) -> Any:
-    """Return the rates (lead, y, x) in mm/h; of an ensemble the mean of its members, missing
-    where one of them is.
+    """Return the rates (lead, y, x) in mm/h; of an ensemble, the mean of its members.
+
+    A mean is missing where any member is.
     """
     rates = forecast[RATE]
     return (rates.mean(REALIZATION, skipna=False) if REALIZATION in rates.dims else rates).values
@@ -270,10 +276,10 @@ def observed_times(forecast: xr.Dataset, before: int) -> tuple[Any, Any]:
 def observed_frames(
     grid: xr.Dataset, forecast: xr.Dataset, before: int, where: str
 ) -> tuple[ObservedFrames, ObservedFrames | None]:
-    """Return the frames of the valid times, and `before` frames up to the reference time or None
-    if all of these are missing.
+    """Return the frames at the valid times, and `before` frames up to the reference time, or None
+    if all of the latter are missing.
 
-    Errors: MissingInputError if no valid time was observed, DataError if the grid is another.
+    Errors: MissingInputError if no valid time has a frame, DataError if the grid differs.
     """
     problem = grid_differs(forecast, grid)
     if problem:
@@ -302,7 +308,7 @@ def observed_frames(
 
 
 def forecasts_differ(first: xr.Dataset, other: xr.Dataset) -> str:
-    """Return why two forecasts cannot stand side by side; empty if they can."""
+    """Return why two forecasts cannot be drawn side by side; empty if they can."""
     if other[REFERENCE_TIME].values != first[REFERENCE_TIME].values:
         times = [show(one[REFERENCE_TIME].values) for one in (other, first)]
         return f"it starts at {times[0]}, the other at {times[1]} UTC"

@@ -1,4 +1,4 @@
-"""Scores of forecasts in memory against the grid that was then observed."""
+"""Scores of forecasts in memory, compared with the observed grid."""
 
 import logging
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 
 class ScoreSettings(TypedDict, total=False):
-    """Keys of `nowcast evaluate` that shape scores; configs/evaluate.yaml explains each."""
+    """Keys of `nowcast evaluate` that change scores; configs/evaluate.yaml explains each."""
 
     thresholds: list[float]
     fss_scales: list[int]
@@ -51,17 +51,17 @@ def score(
     grid: xr.Dataset,
     **settings: Unpack[ScoreSettings],
 ) -> xr.Dataset:
-    """Score forecasts against what was then observed, as `nowcast evaluate` does.
+    """Score forecasts against observations, as `nowcast evaluate` does.
 
     Args:
-        forecasts: one, or several from different reference times, as `RadarForecaster.forecast`
-            makes them and `open_forecast` reads them. Those by several methods are scored together
-            as `chain`; probabilities are scored in the forecasts that have them.
-        grid: a canonical grid, as `open_grid` opens it, that reaches as far as the forecasts:
-            `precipitation_rate` (time, y, x) in mm/h, NaN = not covered. A frame that it lacks
-            counts as one without a measured pixel.
-        settings: keys of `nowcast evaluate`, as `thresholds=[0.5, 1, 2]` in mm/h; their defaults
-            stand in configs/evaluate.yaml.
+        forecasts: one, or several with different reference times, as `RadarForecaster.forecast`
+            makes them and `open_forecast` reads them. Forecasts by several methods are scored
+            together as `chain`; probabilities are scored in the forecasts that have them.
+        grid: a canonical grid over all valid times, as `open_grid` opens it: `precipitation_rate`
+            (time, y, x) in mm/h, NaN = not covered. A missing frame counts as a frame without a
+            measured pixel.
+        settings: keys of `nowcast evaluate`, such as `thresholds=[0.5, 1, 2]` in mm/h;
+            configs/evaluate.yaml has their defaults.
 
     Returns:
         Every score X as (part, forecast, lead_time, …), `X_pooled` and `X_mean` without lead_time;
@@ -69,8 +69,8 @@ def score(
 
     Raises:
         ConfigError: if a setting is unknown or beyond its limits.
-        DataError: if grids, lead times or members differ, a reference time comes twice, or no pixel
-            can be scored.
+        DataError: if grids, lead times or members differ, if a reference time occurs twice, or if
+            no pixel can be scored.
         MissingInputError: if a forecast reaches beyond the grid.
 
     Example:
@@ -106,7 +106,7 @@ def score(
 
 
 def scores_by(config: EvaluateConfig, counts: xr.Dataset) -> xr.Dataset:
-    """Return the scores of counts, with the events and intervals that a configuration asks for."""
+    """Return the scores of counts, with the events and intervals of a configuration."""
     return scores_dataset(
         counts,
         event_min_wet_share=config.event_min_wet_share,
@@ -126,7 +126,7 @@ def _add(
     grid: xr.Dataset,
     with_members: bool,
 ) -> str:
-    """Count one forecast. → a remark on its grid, or nothing. Errors: as `score`."""
+    """Count one forecast. → a remark on its grid, or an empty string. Errors: as `score`."""
     where = f"the forecast from {show(forecast[REFERENCE_TIME].values)} UTC"
     members = [one[RATE].sizes.get(REALIZATION, 1) for one in (forecast, first)]
     if members[0] != members[1] or not np.array_equal(forecast[LEAD_TIME], first[LEAD_TIME]):
@@ -146,7 +146,7 @@ def _add(
 
 
 def _observed(grid: xr.Dataset, times: Times, where: str) -> Tensor:
-    """Return the frames of the valid times, (lead, y, x), NaN where the grid lacks one."""
+    """Return the frames at the valid times, (lead, y, x); a missing frame is NaN."""
     held = grid["time"].values
     if not held.size or times[0] < held[0] or times[-1] > held[-1]:
         span = f"holds {show(held[0])} to {show(held[-1])}" if held.size else "is empty"

@@ -19,11 +19,10 @@ def configured(
     path: str,
     **fixed: Any,
 ) -> Config:
-    """Return the configuration of a command: `fixed`, then what was given, then its values in
-    configs/.
+    """Return the configuration of a command: values from `fixed`, then `given`, then configs/.
 
-    path: what messages call the data.
-    Errors: ConfigError for a key that is not among those allowed, or a value beyond its limits.
+    path: the name of the data in messages.
+    Errors: ConfigError for a key that is not allowed, or a value beyond its limits.
     """
     strangers = sorted(set(given) - set(allowed))
     if strangers:

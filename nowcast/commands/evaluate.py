@@ -38,9 +38,11 @@ from nowcast.probability.options import RATE_BY
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import place_of_grid
 from nowcast.radar.placing.place import Origin, origin_of
+from nowcast.report.foot import facts_of_counts, line_of
 from nowcast.report.page import ExampleCase, write_report
 from nowcast.report.pictures.charts import draw_csi
 from nowcast.report.pictures.frames import draw_frames
+from nowcast.report.scale import PIXEL_KM, pixel_km_of, sides_km
 from nowcast.training.precision import choose_precision
 from nowcast.verification.counts_files import (
     RATES,
@@ -55,6 +57,9 @@ from nowcast.verification.tally import Tally
 from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
+
+_INPUT = ("input_institution", "input_title", "input_license")
+"""Attributes of counts that state whose the data are, as in a forecast file."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,12 @@ def evaluate(config: EvaluateConfig) -> None:
         paths = [
             write_counts(counts, folder / "counts.nc", amount_counts),
             *write_scores(scores, folder, amounts),
-            draw_csi(scores, folder / "csi.png"),
+            draw_csi(scores, folder / "csi.png", line_of(facts_of_counts(counts.attrs))),
         ]
         if scores.sizes["forecast"] > 1:
             paths.append(write_differences(scores, folder))
         if shown.wettest is not None:
-            paths.append(_draw_case(shown.wettest, shown, folder / "frames.png"))
+            paths.append(_draw_case(shown.wettest, shown, folder / "frames.png", counts.attrs))
         report = folder / "report.html"
         paths.append(
             write_report(
@@ -142,6 +147,7 @@ def _scored(config: EvaluateConfig) -> tuple[dict[str, xr.Dataset], Shown]:
             " score."
         )
     counts.attrs |= _made_by(config, source, has_probabilities="has_probabilities" in counts)
+    counts.attrs |= _about_data(source.grid)
     named = {
         name: [checkpoint_name(path) for path in one]
         if isinstance(one, list)
@@ -179,6 +185,16 @@ def _made_by(config: EvaluateConfig, source: Source, *, has_probabilities: bool)
         CUTS_FITTED_ON: source.fitted_on,
     }
     return {key: text for key, text in about.items() if text}
+
+
+def _about_data(grid: xr.Dataset | None) -> dict[str, Any]:
+    """Return the attributes of counts that state the origin of the data and the pixel size."""
+    if grid is None:
+        return {}
+    sides = sides_km(place_of_grid(grid))
+    size = {} if sides is None else {PIXEL_KM: np.array(sides)}
+    stated = {name: grid.attrs.get(name.removeprefix("input_")) for name in _INPUT}
+    return size | {name: str(words) for name, words in stated.items() if words is not None}
 
 
 def _count(
@@ -222,7 +238,11 @@ def _merged(pattern: str, output: str) -> tuple[dict[str, xr.Dataset], Shown]:
         raise ConfigError(
             f"output: {output}/counts.nc is one of the counts to be added; choose another folder."
         )
-    merged = merge_all_counts([open_all_counts(path) for path in paths], paths)
+    parts = [open_all_counts(path) for path in paths]
+    merged = merge_all_counts(parts, paths)
+    for key in (PIXEL_KM, *_INPUT):  # what only some parts state is not true of the sum
+        if len({str(part[RATES].attrs.get(key)) for part in parts}) > 1:
+            merged[RATES].attrs.pop(key, None)
     merged[RATES].attrs["settings"] = json.dumps({"nowcast": __version__, "counts": paths})
     return merged, Shown([], None, "", [], "upper")
 
@@ -262,8 +282,8 @@ def _settings(counts: xr.Dataset) -> Mapping[str, str]:
     }
 
 
-def _draw_case(case: Cases, shown: Shown, path: Path) -> Path:
-    """Draw the observations and forecasts of one case side by side."""
+def _draw_case(case: Cases, shown: Shown, path: Path, attrs: Mapping[Any, Any]) -> Path:
+    """Draw one case, observed and forecast; `attrs` are those of the counts."""
     return draw_frames(
         path,
         case.observed[0].float().cpu().numpy(),
@@ -277,4 +297,6 @@ def _draw_case(case: Cases, shown: Shown, path: Path) -> Path:
         degrees=shown.degrees,
         reference_time=shown.reference_time,
         probabilities=drawn_probability(case),
+        pixel_km=pixel_km_of(attrs),
+        foot=line_of(facts_of_counts(attrs)),
     )

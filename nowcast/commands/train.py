@@ -42,6 +42,7 @@ from nowcast.radar.grid import RATE
 from nowcast.radar.placing.grid_match import place_for_checkpoint
 from nowcast.radar.placing.place import pixel_km
 from nowcast.radar.placing.regions import Region, region_at, region_for_checkpoint, regions_of
+from nowcast.report.foot import facts_of_training, line_of
 from nowcast.report.pictures.charts import draw_curves
 from nowcast.sequences.clock import clock_of
 from nowcast.sequences.options import EVERY_WINDOW
@@ -396,7 +397,8 @@ def summarise(trainer: Trainer) -> float:
     }
     with written_whole(folder / "summary.json") as path:
         path.write_text(as_json(summary) + "\n")
-    draw_curves(trainer.rows, folder / "curves.png")
+    digest = str(summary["checkpoint_sha256"] or "")
+    draw_curves(trainer.rows, folder / "curves.png", line_of(facts_of_training(checkpoint, digest)))
     log.info(
         "best validation %s %s %s (%d s in all, %.0f %% of it waiting for windows)",
         monitor,

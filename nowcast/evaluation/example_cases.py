@@ -71,6 +71,7 @@ def example_cases_of(source: Source, quality: NDArray[np.float64]) -> list[Examp
             label_of(source.times[index], source),
             float(quality[index]),
             source.read([index]),
+            None if source.grid is None else source.times[index],
         )
         for label, indices in choose(quality, source.times).items()
         for index in indices
@@ -91,13 +92,15 @@ def _apart(order: Sequence[int], times: NDArray[np.datetime64], each: int) -> li
     return sorted(picked + rest[: each - len(picked)], key=order.index)
 
 
-def _example_case(label: str, case: str, score: float, cases: Cases) -> ExampleCase:
+def _example_case(
+    label: str, case: str, score: float, cases: Cases, time: np.datetime64 | None
+) -> ExampleCase:
     frames = {name: forecast.mean(dim=2) for name, forecast in cases.forecasts.items()}
     rows = {
         name: field[0].float().cpu().numpy()
         for name, field in {"observed": cases.observed, **frames}.items()
     }
-    return ExampleCase(label, case, score, rows, drawn_probability(cases))
+    return ExampleCase(label, case, score, rows, drawn_probability(cases), time)
 
 
 def drawn_probability(cases: Cases) -> dict[str, NDArray[np.floating]]:

@@ -1,6 +1,6 @@
-"""What a forecast says of a place or an area: a curve, answers in words, warnings by rule.
+"""The forecast at a place or in an area: a curve, answers in words, warnings by rule.
 
-A name is imported when it is first used: a configuration needs only `place` and `rule`.
+Names are imported when first used: a configuration needs only `place` and `rule`.
 """
 
 from typing import TYPE_CHECKING
@@ -26,8 +26,8 @@ else:
 __all__ = ["Place", "answers_of", "curve_at", "in_words", "read_places"]
 
 FACE = {
-    "place": "places, read from a file or one word",
-    "pixels": "which pixels of a grid a place is",
+    "place": "places, from a file or a pair of numbers",
+    "pixels": "the pixels of a place",
     "curve": "the forecast at a place, a value for each lead time",
     "answers": "whether it rains there, when it starts and stops, how much",
     "words": "answers as sentences",

@@ -1,4 +1,4 @@
-"""What people ask of a forecast: is it raining, when does it start and stop, how much."""
+"""Answers from a forecast: is it raining, when does rain start and stop, how much falls."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ from nowcast.arrays import Float64Array
 from nowcast.places.curve import QUANTILES, SUMS, PlaceForecast, largest
 
 AmountSource = Literal["members", "file", "expected rates", "rates"]
-"""Where a sum comes from: the mean of the members' sums, the sum that a file has, or the sum of the
-rates that are expected by the probabilities, or of the rates.
+"""The source of a sum: the mean of the members' sums, the sum in a file, the sum of the expected
+rates by the probabilities, or the sum of the rates.
 """
 
 
@@ -21,9 +21,9 @@ class Now:
 
     Args:
         raining: None if unknown.
-        time: of the rate: the reference time if it was observed, else the first valid time.
+        time: of the rate: the reference time for an observed rate, else the first valid time.
         rate: in mm/h; None if unknown.
-        observed: whether the rate was observed, or is that of the first lead time.
+        observed: whether the rate was observed; if not, it is the rate at the first lead time.
     """
 
     raining: bool | None
@@ -36,7 +36,7 @@ class Now:
 class Turn:
     """A valid time at which rain starts or stops.
 
-    probability: that it rains then, or that it does not where it stops; None if unknown.
+    probability: of rain at a start, of no rain at a stop; None if unknown.
     """
 
     time: np.datetime64
@@ -45,10 +45,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Heaviest:
-    """The largest rate in mm/h, and when.
+    """The largest rate in mm/h, and its valid time.
 
-    probability: that the rate then is at or above `threshold` [mm/h], the highest threshold of the
-    forecast that the rate reaches; both None if the forecast tells no probability.
+    probability: of a rate at or above `threshold` [mm/h] at that time; `threshold` is the highest
+    threshold of the forecast that the rate reaches. Both are None without probabilities.
     """
 
     time: np.datetime64
@@ -59,16 +59,17 @@ class Heaviest:
 
 @dataclass(frozen=True)
 class Amount:
-    """The rain in mm from the reference time on; of a circle that of the pixel with the most, for
-    each member its own.
+    """The rain in mm from the reference time on.
+
+    In a circle, it is the amount at the pixel with the most rain, for each member its own pixel.
 
     Args:
         amount: in mm.
-        source: where it comes from.
-        probability: the share of members with at least so much; None without members.
+        source: of the amount.
+        probability: the share of members with at least this amount; None without members.
         quantiles: 0.1, 0.5 and 0.9 of the members; None without members.
-        probabilities: by threshold in mm, rising, the share of members at or above it; without
-            members those that a file has, of a circle the largest; empty if it has none.
+        probabilities: by threshold in mm, increasing: the share of members at or above it. Without
+            members, the probabilities in a file, the largest in a circle; empty if it has none.
     """
 
     amount: float
@@ -80,18 +81,19 @@ class Amount:
 
 @dataclass(frozen=True)
 class Answers:
-    """What people ask of a place. Times are valid times of the forecast, at which the rate is or is
-    no longer at `rain_threshold` [mm/h] or above.
+    """Answers for a place. Times are valid times of the forecast.
+
+    Rain means a rate at or above the curve's `rain_threshold` [mm/h].
 
     Args:
-        curve: that the answers are drawn from.
+        curve: the forecast that gives the answers.
         now: whether it rains.
-        starts: None if it rains, or if no rain is forecast.
-        stops: None if it does not rain, or not stop as far as the forecast is known.
+        starts: None if it rains now, or if no rain is forecast.
+        stops: None if no rain is forecast, or if it lasts to the end of the known forecast.
         again: the first valid time of the next rain; None without any.
         heaviest: None if no rain is forecast.
-        sums: by minutes; None if the forecast is shorter or not known so far.
-        known_until: the last valid time before the first unknown one; None if that is the first.
+        sums: by minutes; None if the forecast is shorter, or partly unknown.
+        known_until: the last valid time before the first unknown one; None if the first is unknown.
     """
 
     curve: PlaceForecast
@@ -105,15 +107,15 @@ class Answers:
 
 
 def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
-    """Return what the forecast at a place answers.
+    """Return the answers for a place.
 
     Args:
         curve: the forecast there.
-        observed: the rate in mm/h at the reference time, NaN = not covered; None if the frame is
-            not at hand: then the first lead time tells whether it rains.
+        observed: the rate in mm/h at the reference time, NaN = not covered; None without that
+            frame: then the first lead time decides whether it rains.
 
     Returns:
-        Answers, in UTC; `in_words` says them in a time zone.
+        Answers, in UTC; `in_words` writes them in a time zone.
 
     Example:
         >>> from nowcast.places.place import Place
@@ -145,12 +147,12 @@ def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
 
 
 def amount_of(curve: PlaceForecast, minutes: int) -> Amount | None:
-    """Return the rain of the first minutes of a forecast; None if that is not known.
+    """Return the rain of the first minutes of a forecast; None if it is not known.
 
-    It is the mean of the members' sums, as its quantiles are theirs, else the sum that a file has,
-    else the sum of the rates that are expected by the probabilities, else the sum of the rates; the
-    rate of a valid time holds since the valid time before. Rates by cuts of the probabilities would
-    add up to too much, as `nowcast.probability.accumulations` says.
+    The first available source counts: the mean of the members' sums (with their quantiles), the
+    sum in a file, the sum of the expected rates by the probabilities, the sum of the rates. A rate
+    holds from the valid time before to its own. Rates by cuts of the probabilities would add up to
+    too much, as `nowcast.probability.accumulations` explains.
 
     Example:
         >>> from nowcast.places.place import Place
@@ -177,7 +179,7 @@ def amount_of(curve: PlaceForecast, minutes: int) -> Amount | None:
 
 
 def _amount_of_members(sums: Float64Array, thresholds: Sequence[float]) -> Amount:
-    """The amount of the members' sums (m,) in mm."""
+    """Return the amount from the members' sums (m,) in mm."""
     amount = float(sums.mean())
     quantiles = dict(zip(QUANTILES, np.quantile(sums, QUANTILES).tolist(), strict=True))
     shares = {at: float((np.float32(sums) >= np.float32(at)).mean()) for at in thresholds}
@@ -185,7 +187,7 @@ def _amount_of_members(sums: Float64Array, thresholds: Sequence[float]) -> Amoun
 
 
 def _pixel_sums(curve: PlaceForecast, minutes: int) -> tuple[AmountSource, Float64Array]:
-    """The sums (n,) in mm without members, and where they come from."""
+    """Return the source of sums without members, and the sums (n,) in mm."""
     if minutes in curve.pixel_sums:
         return "file", curve.pixel_sums[minutes]
     if curve.pixel_expected is not None:
@@ -215,13 +217,13 @@ def _now(curve: PlaceForecast, observed: float | None) -> Now:
 
 
 def _known(curve: PlaceForecast) -> int:
-    """How many lead times there are before the first that is unknown."""
+    """Return the number of lead times before the first unknown one."""
     unknown = np.flatnonzero(np.isnan(curve.rate))
     return int(unknown[0]) if unknown.size else len(curve.rate)
 
 
 def _wet(curve: PlaceForecast) -> list[bool]:
-    """Whether it rains, for each lead time before the first that is unknown."""
+    """Return whether it rains, for each lead time before the first unknown one."""
     return [bool(one) for one in curve.rate[: _known(curve)] >= np.float32(curve.rain_threshold)]
 
 
@@ -246,7 +248,7 @@ def _heaviest(curve: PlaceForecast) -> Heaviest | None:
 
 
 def _probability(curve: PlaceForecast, step: int) -> float | None:
-    """That it rains at a lead time; None if unknown."""
+    """Return the probability of rain at a lead time; None if unknown."""
     known = curve.probability.get(curve.rain_threshold)
     return None if known is None else _known_number(known[step])
 

@@ -1,4 +1,4 @@
-"""Areas of a GeoJSON file, and which pixels lie in them."""
+"""Areas of a GeoJSON file, and the pixels in them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from nowcast.places.geojson import Feature, read_features
 from nowcast.places.pixels import Index, Pixels
 
 _MOST_ON_EDGE = 10_000
-"""Points on an edge at which its pixels are looked for."""
+"""Most points on an edge that are tested for the pixels it touches."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,9 @@ class Area:
     rings: tuple[Float64Array, ...]
 
     def within(self, pixels: Pixels) -> Index | None:
-        """Return the pixels whose centres lie in the area; of one too small or too narrow for that,
-        those that its outline touches; None if the area is outside of the grid.
+        """Return the pixels with centres in the area; None if the area is outside the grid.
+
+        If the area holds no centre, return the pixels that its outline touches.
         """
         longitude = (pixels.longitude + 180.0) % 360.0 - 180.0
         corners = np.concatenate(self.rings)
@@ -50,8 +51,9 @@ class Area:
 def _inside(
     longitude: Float64Array, latitude: Float64Array, rings: tuple[Float64Array, ...]
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Whether points (n,) lie in rings: a ray to the east crosses their edges an odd number of
-    times. Points are sorted by latitude, so that an edge looks only at those level with it.
+    """Return whether points (n,) lie in rings: a ray to the east crosses an odd number of edges.
+
+    Points are sorted by latitude, so each edge is compared only with points at its latitudes.
     """
     order = np.argsort(latitude)
     x, y = longitude[order], latitude[order]
@@ -68,7 +70,7 @@ def _inside(
 
 
 def _outline(rings: tuple[Float64Array, ...], apart: float) -> Float64Array:
-    """Points (n, 2) on the edges of rings, at most so many degrees apart, corners included."""
+    """Return points (n, 2) on the edges of rings with corners, at most `apart` degrees apart."""
     found = []
     for ring in rings:
         ways = np.roll(ring, -1, axis=0) - ring
@@ -79,7 +81,7 @@ def _outline(rings: tuple[Float64Array, ...], apart: float) -> Float64Array:
 
 
 def _within_box(points: Float64Array, longitude: Float64Array, pixels: Pixels) -> Float64Array:
-    """Those of points (n, 2) that may lie in the grid, whose longitudes are from -180 to 180."""
+    """Return the points (n, 2) that may lie in the grid; its longitudes are from -180 to 180."""
     keep = np.ones(len(points), dtype=bool)
     for axis, values in enumerate((longitude, pixels.latitude)):
         known, far = values[np.isfinite(values)], 2 * pixels.spacing
@@ -92,13 +94,13 @@ def read_areas(path: str | Path) -> list[Area]:
 
     Args:
         path: a FeatureCollection, a Feature, a Polygon or a MultiPolygon. Each feature is an area,
-            named by its property or member `name`, or `id`, else by its number.
+            named by its property or member `name` or `id`, else by its number.
 
     Returns:
         The areas, in the order of the file.
 
     Raises:
-        MissingInputError, InputOutputError, DataError: as `read_features`, or a feature is no
+        MissingInputError, InputOutputError, DataError: as `read_features`, or if a feature is not a
             polygon; names file and feature.
     """
     areas = [
@@ -111,7 +113,7 @@ def read_areas(path: str | Path) -> list[Area]:
 
 
 def _rings(feature: Feature) -> tuple[Float64Array, ...]:
-    """The rings of a feature. Errors: DataError if it is no area."""
+    """Return the rings of a feature. Errors: DataError if it is not an area."""
     where = feature.where
     if feature.kind not in ("Polygon", "MultiPolygon"):
         raise DataError(

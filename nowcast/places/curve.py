@@ -24,18 +24,18 @@ from nowcast.radar.times import Times
 
 QUANTILES = (0.1, 0.5, 0.9)
 SUMS = (30, 60)
-"""The minutes over which rain is summed, from the reference time on."""
+"""Lengths of sums in minutes, from the reference time on."""
 LEAST_THRESHOLDS = 2
-"""The probability of one threshold tells too little of the expected rate."""
-_THRESHOLDS = (WET_RATE, 1.0, 5.0, 10.0)  # mm/h, of members without thresholds of the forecast
-_AMOUNTS = (1.0, 2.0, 5.0, 10.0, 20.0)  # mm, as the rates above
+"""Fewer thresholds are not enough for an expected rate."""
+_THRESHOLDS = (WET_RATE, 1.0, 5.0, 10.0)  # mm/h, for members in a forecast without thresholds
+_AMOUNTS = (1.0, 2.0, 5.0, 10.0, 20.0)  # mm, for the same case
 
 Status = Literal["covered", "not covered", "outside"]
-"""Of a place: known at some lead time, at none, or outside of the grid."""
+"""Status of a place: known at some lead time, known at none, or outside the grid."""
 Source = Literal["pixel", "largest pixel", "members"]
-"""Where probabilities come from: that of the one pixel, that of the circle's likeliest pixel, which
-is at most that of rain anywhere in the circle, or the share of members that reach the threshold
-anywhere in the circle.
+"""The source of probabilities: the one pixel, the circle's pixel with the largest probability, or
+the share of members that reach the threshold anywhere in the circle. The second is a lower bound
+for the probability of rain anywhere in the circle.
 """
 
 
@@ -44,24 +44,24 @@ class PlaceForecast:
     """The forecast at a place.
 
     Args:
-        place: which.
-        status: whether the forecast knows anything of it.
+        place: the place.
+        status: whether the forecast covers it.
         reference_time: of the forecast, in UTC.
         times: (lead,) valid times, in UTC.
         lead_minutes: (lead,) since the reference time.
         pixel_rates: (lead, n) of the place's pixels in mm/h, NaN = unknown; of an ensemble without
-            another rate the mean.
+            another rate, the mean.
         pixel_members: (lead, m, n) in mm/h, NaN = unknown; None without members.
-        probability: for each threshold in mm/h, rising, (lead,) that the rate is at or above it,
-            NaN = unknown; empty if the forecast tells none.
-        probability_source: where these come from; None without any.
-        pixel_expected: (lead, n) the rates that are expected by the probabilities in mm/h, and
-            above their last threshold by `pixel_rates`, as `expected_rate` says; where
-            probabilities are unknown those of `pixel_rates`. None if the forecast tells none.
-        pixel_sums: by minutes, the sums (n,) in mm from the reference time on that a file has.
-        amounts: thresholds of sums in mm, rising.
-        pixel_sum_probabilities: by minutes, the probabilities (k, n) that a file has that these
-            sums are at or above each of `amounts`.
+        probability: by threshold in mm/h, increasing: (lead,) probability of a rate at or above it,
+            NaN = unknown; empty if the forecast has none.
+        probability_source: of these; None without any.
+        pixel_expected: (lead, n) expected rates by the probabilities in mm/h; above the last
+            threshold they follow `pixel_rates`, as `expected_rate` explains. Unknown probabilities
+            give `pixel_rates`. None if the forecast has no probabilities.
+        pixel_sums: by minutes, the sums (n,) in mm in a file, from the reference time on.
+        amounts: thresholds of sums in mm, increasing.
+        pixel_sum_probabilities: by minutes, the probabilities (k, n) in a file of sums at or above
+            each of `amounts`.
     """
 
     place: Place
@@ -80,12 +80,12 @@ class PlaceForecast:
 
     @property
     def rate(self) -> Float64Array:
-        """(lead,) in mm/h, NaN = unknown; the largest of a circle."""
+        """The rate (lead,) in mm/h, NaN = unknown; in a circle the largest."""
         return largest(self.pixel_rates)
 
     @property
     def members(self) -> Float64Array | None:
-        """(lead, m) in mm/h, NaN = unknown; the largest of a circle; None without members."""
+        """The members' rates (lead, m) in mm/h, in a circle the largest; None without members."""
         return None if self.pixel_members is None else largest(self.pixel_members)
 
     @property
@@ -98,7 +98,7 @@ class PlaceForecast:
 
     @property
     def share(self) -> Float64Array | None:
-        """(lead,) of a circle's known pixels that are wet; None of a point."""
+        """The share (lead,) of a circle's known pixels with rain; None for a point."""
         if self.place.radius is None:
             return None
         known = np.isfinite(self.pixel_rates).sum(axis=1)
@@ -107,8 +107,8 @@ class PlaceForecast:
 
     @property
     def rain_threshold(self) -> float:
-        """The rate in mm/h from which it counts as rain: 0.1, or the lowest threshold if the
-        forecast has probabilities and none for 0.1 mm/h.
+        """The least rate of rain in mm/h: 0.1, or the lowest threshold of a forecast with
+        probabilities but none for 0.1 mm/h.
         """
         known = list(self.probability)
         return known[0] if known and WET_RATE not in known else WET_RATE
@@ -119,12 +119,11 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
 
     Args:
         forecast: a forecast dataset, as `build_forecast` builds and `open_forecast` opens it.
-        place: where.
-        pixels: of the forecast, as `pixels_of` returns them; None finds them, which takes longer
-            than all the rest.
+        place: the place.
+        pixels: of the forecast, from `pixels_of`; None finds them, which is the slowest step.
 
     Returns:
-        A value for each lead time; of a place outside of the grid all are NaN.
+        A value for each lead time; for a place outside the grid, all are NaN.
 
     Raises:
         DataError: if the forecast does not say where its pixels are.
@@ -165,7 +164,7 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
 
 
 def _sums(forecast: xr.Dataset, name: str, index: Index) -> dict[int, Float64Array]:
-    """By minutes, (…, n) over the first minutes, of the variables with such a name in a file."""
+    """Return by minutes the values (…, n) of the variables whose name starts with `name`."""
     found = dict[int, Float64Array]()
     for minutes in SUMS:
         steps = np.flatnonzero(np.isclose(forecast[LEAD_TIME].values, minutes))
@@ -181,15 +180,16 @@ def _amounts(forecast: xr.Dataset) -> tuple[float, ...]:
 
 
 def rate_at(frame: npt.NDArray[np.float32], place: Place, pixels: Pixels) -> float:
-    """Return the rate of a frame (y, x) at a place in mm/h, the largest of a circle; NaN if it is
-    outside of the grid or not covered.
+    """Return the rate of a frame (y, x) at a place in mm/h, in a circle the largest.
+
+    NaN means outside the grid or not covered.
     """
     index = pixels.of(place)
     return float("nan") if index is None else float(largest(frame[index].astype(float)))
 
 
 def _rates(forecast: xr.Dataset, index: Index) -> Float64Array:
-    """(lead, n) in mm/h; of an ensemble the mean, missing where one of its members is."""
+    """Return rates (lead, n) in mm/h; of an ensemble the mean, missing where any member is."""
     rates = values_at(forecast[RATE], index)
     return rates.mean(axis=1) if REALIZATION in forecast[RATE].dims else rates
 
@@ -203,7 +203,7 @@ def _expected(forecast: xr.Dataset, index: Index, rates: Float64Array) -> Float6
 
 
 def _members(forecast: xr.Dataset, index: Index) -> Float64Array | None:
-    """(lead, m, n) in mm/h; None without members."""
+    """Return the members' rates (lead, m, n) in mm/h; None without members."""
     if MEMBER_RATE in forecast:
         return values_at(forecast[MEMBER_RATE], index)
     return values_at(forecast[RATE], index) if REALIZATION in forecast[RATE].dims else None
@@ -229,7 +229,7 @@ def _probability(
 
 
 def values_at(variable: xr.DataArray, index: Index) -> Float64Array:
-    """Return the values (…, y, x) of a variable at some pixels, (…, n)."""
+    """Return the values of a variable (…, y, x) at some pixels, (…, n)."""
     return np.asarray(variable.values[..., index[0], index[1]], dtype=float)
 
 

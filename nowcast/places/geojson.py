@@ -14,9 +14,9 @@ from nowcast.radar.placing.georeference import is_in_degrees
 from nowcast.untrusted.files import refuse_irregular
 
 _DEPTHS = {"LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
-"""How deep the points of a geometry lie in its coordinates."""
+"""Nesting depth of the points in a geometry's coordinates."""
 _OTHERS = ("Point", "MultiPoint", "GeometryCollection")
-_LARGEST = 50 * 2**20  # bytes: a map of the world at 1:10m takes half
+_LARGEST = 50 * 2**20  # bytes: twice a map of the world at 1:10m
 _NAMES = ("name", "NAME", "Name", "id")
 _ADVICE = "give a FeatureCollection of lines or polygons, in longitude and latitude"
 
@@ -27,10 +27,10 @@ class Feature:
 
     Args:
         where: file and number of the feature, for messages.
-        name: its property or member `name`, or `id`; None if it has neither.
+        name: its property or member `name` or `id`; None without them.
         kind: the type of its geometry; None without a geometry.
-        lines: each (n, 2) longitude and latitude in degrees: lines, and the rings of polygons;
-            points are left out.
+        lines: lines and rings of polygons, each (n, 2) longitude and latitude in degrees; points
+            are left out.
     """
 
     where: str
@@ -43,7 +43,7 @@ def read_features(path: str | Path) -> list[Feature]:
     """Read a GeoJSON file.
 
     Args:
-        path: of a FeatureCollection, a Feature, or a geometry by itself.
+        path: of a FeatureCollection, a Feature, or a bare geometry.
 
     Returns:
         The features, in the order of the file.
@@ -51,7 +51,7 @@ def read_features(path: str | Path) -> list[Feature]:
     Raises:
         MissingInputError: if there is no such file.
         InputOutputError: if it cannot be read.
-        DataError: if it is no GeoJSON, not in degrees, or larger than 50 MiB.
+        DataError: if it is not GeoJSON, not in degrees, or larger than 50 MiB.
     """
     path = Path(path).expanduser()
     try:
@@ -68,10 +68,10 @@ def read_features(path: str | Path) -> list[Feature]:
 
 
 def read_lines(path: str | Path) -> list[Float64Array]:
-    """Return the lines and outlines of a GeoJSON file, each (n, 2) as those of a `Feature`.
+    """Return the lines and outlines of a GeoJSON file, each (n, 2) as in `Feature`.
 
     Raises:
-        MissingInputError, InputOutputError, DataError: as `read_features`, and without any line.
+        MissingInputError, InputOutputError, DataError: as `read_features`, or without lines.
     """
     lines = [line for feature in read_features(path) for line in feature.lines]
     if not lines:
@@ -92,7 +92,7 @@ def _text_of(path: Path) -> str:
 
 
 def _refuse_other_crs(crs: Any, path: Path) -> None:
-    """Refuse the member `crs` of a file from before RFC 7946, unless it names degrees."""
+    """Refuse the member `crs` of files older than RFC 7946, unless it means degrees."""
     text = json.dumps(crs)[:200]
     if crs and not is_in_degrees(text):
         raise DataError(
@@ -134,7 +134,7 @@ def _at_depth(coordinates: Any, depth: int) -> Iterator[Any]:
 
 
 def _line(points: Any, where: str) -> Float64Array:
-    """Return points (n, 2), without their heights."""
+    """Return points (n, 2) without heights."""
     try:
         line = np.array([[float(point[0]), float(point[1])] for point in points]).reshape(-1, 2)
     except (TypeError, ValueError, LookupError, OverflowError) as error:

@@ -1,5 +1,7 @@
-"""Which pixels of a grid are a place: the nearest one, or all in a circle; on any grid whose pixels
-have a latitude and longitude, whichever way its rows and columns run.
+"""The pixels of a place: the nearest pixel, or all pixels in a circle.
+
+This works for any grid whose pixels have a latitude and longitude, in any direction of its rows and
+columns.
 """
 
 from dataclasses import dataclass
@@ -18,18 +20,18 @@ from nowcast.radar.placing.georeference import place_of_grid
 from nowcast.radar.placing.place import EARTH_KM
 
 _HALF = 0.5 + 1e-6  # pixels, from the centre of a pixel to its edge
-_SKEW = 1.0  # no point within a grid of skew pixels lies further from the nearest centre
+_SKEW = 1.0  # pixels: largest distance from the nearest centre within a grid of skew pixels
 
 Index = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
-"""Rows and columns of some pixels, (n,) each."""
+"""Rows and columns of pixels, (n,) each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """Where the centres of a grid's pixels are.
+    """The positions of a grid's pixel centres.
 
     Args:
-        longitude, latitude: (y, x) in degrees; not finite where a pixel lies beyond the projection.
+        longitude, latitude: (y, x) in degrees; not finite beyond the projection.
 
     Example:
         >>> longitude, latitude = np.meshgrid([10.0, 10.1, 10.2], [51.0, 50.9])
@@ -42,15 +44,16 @@ class Pixels:
     latitude: Float64Array
 
     def nearest(self, longitude: float, latitude: float) -> tuple[int, int] | None:
-        """Return row and column of the pixel that a point lies in; None outside of the grid."""
+        """Return row and column of the pixel that holds a point; None outside the grid."""
         point = _directions(longitude, latitude)
         closeness = self._directions @ point
         row, column = divmod(int(np.nanargmax(closeness)), closeness.shape[1])
         return (row, column) if self._holds(point, row, column) else None
 
     def of(self, place: Place) -> Index | None:
-        """Return the pixels of a place: the one that it lies in and, with a radius, all whose
-        centres are at most so far away; None outside of the grid.
+        """Return the pixel that holds a place and, with a radius, all with centres within it.
+
+        Return None outside the grid.
         """
         nearest = self.nearest(place.longitude, place.latitude)
         if nearest is None:
@@ -65,7 +68,7 @@ class Pixels:
 
     @cached_property
     def spacing(self) -> float:
-        """Degrees from a pixel to the next, the least of all; infinite of a single pixel."""
+        """The least distance of neighbouring pixels in degrees; infinite for a single pixel."""
         sides = [
             np.abs(np.diff(self.longitude, axis=axis)) + np.abs(np.diff(self.latitude, axis=axis))
             for axis in (0, 1)
@@ -74,17 +77,20 @@ class Pixels:
 
     @cached_property
     def _directions(self) -> Float64Array:
-        """(y, x, 3), as seen from the centre of the Earth."""
+        """Unit vectors (y, x, 3) from the centre of the Earth."""
         return _directions(self.longitude, self.latitude)
 
     def _holds(self, point: Float64Array, row: int, column: int) -> bool:
-        """Whether a point lies in the grid, whose pixel centre nearest to it is given: measured in
-        pixels along the rows and columns there.
+        """Return whether the grid holds a point, given the row and column of the nearest centre.
+
+        The distance to it is measured in pixels along the rows and columns there.
         """
         sizes = self.longitude.shape
         along = [self._step(row, column, axis) for axis in (0, 1)]
         offset = point - self._directions[row, column]
-        if np.linalg.norm(offset) > 2 * np.linalg.norm(along):  # as on the other side of the Earth
+        if np.linalg.norm(offset) > 2 * np.linalg.norm(
+            along
+        ):  # far away, such as on the other side of the Earth
             return False
         pixels = np.linalg.lstsq(np.stack(along, axis=1), offset, rcond=None)[0]
         for index, size, off in zip((row, column), sizes, pixels.tolist(), strict=True):
@@ -95,7 +101,7 @@ class Pixels:
         return True
 
     def _step(self, row: int, column: int, axis: int) -> Float64Array:
-        """From one pixel to the next along an axis; 0 if no neighbour has a place."""
+        """Return the step to the next pixel along an axis; 0 if no neighbour has a position."""
         line = self._directions[:, column] if axis == 0 else self._directions[row]
         index = row if axis == 0 else column
         around = line[max(index - 1, 0) : index + 2]
@@ -104,12 +110,12 @@ class Pixels:
 
 
 def pixels_of(forecast: xr.Dataset, where: str = "the forecast") -> Pixels:
-    """Return where the pixels of a forecast are, by its axes if they are enough, else by the
-    latitude and longitude of each pixel.
+    """Return the positions of a forecast's pixels, from its axes or, if these are not enough, from
+    the latitude and longitude of each pixel.
 
     Args:
         forecast: a forecast dataset, or a canonical grid.
-        where: named in the error.
+        where: its name in the error.
 
     Raises:
         DataError: if the file does not say where its pixels are.
@@ -126,7 +132,7 @@ def pixels_of(forecast: xr.Dataset, where: str = "the forecast") -> Pixels:
 
 
 def refuse_unplaced(grid: xr.Dataset, where: str) -> None:
-    """Raises: DataError if a grid or forecast does not say where its pixels are."""
+    """Raise DataError if a grid or forecast does not say where its pixels are."""
     if not knows_degrees(place_of_grid(grid)):
         raise DataError(
             f"{where}: does not say where its pixels are on Earth, so no place can be found in it;"
@@ -135,7 +141,7 @@ def refuse_unplaced(grid: xr.Dataset, where: str) -> None:
 
 
 def _directions(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Float64Array:
-    """Degrees (…) → unit vectors (…, 3) from the centre of the Earth; NaN where not finite."""
+    """Degrees (…) → unit vectors (…, 3) from the centre of the Earth; NaN if not finite."""
     east, north = np.radians(longitude, dtype=float), np.radians(latitude, dtype=float)
     with np.errstate(invalid="ignore"):  # infinite beyond a projection
         parts = [np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)]

@@ -1,4 +1,4 @@
-"""Places that a user names: in a CSV file, or one as latitude and longitude.
+"""Places that a user gives: in a CSV file, or one as latitude and longitude.
 
 Nothing heavy is imported here.
 """
@@ -15,9 +15,9 @@ from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.untrusted.files import refuse_irregular
 
 COLUMNS = ("name", "latitude", "longitude", "radius")
-"""Of a CSV file of places; the radius is optional."""
+"""Columns of a CSV file of places; the radius is optional."""
 LARGEST_RADIUS = 1000.0
-"""In kilometres."""
+"""Largest radius of a circle in kilometres."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Place:
     """A point on Earth, or a circle around it.
 
     Args:
-        name: as the user has it.
+        name: as the user gave it.
         latitude, longitude: in degrees north and east.
         radius: of the circle in kilometres; None for a point.
 
@@ -54,14 +54,14 @@ class Place:
 
 
 def parse_place(key: str, given: Any) -> Place:
-    """Return the place that a key of a configuration names.
+    """Return the place that a configuration key gives.
 
     Args:
-        key: named in the error.
-        given: latitude and longitude, as "52.5,13.4" or [52.5, 13.4].
+        key: its name in the error.
+        given: latitude and longitude, such as "52.5,13.4" or [52.5, 13.4].
 
     Raises:
-        ConfigError: if that is no place.
+        ConfigError: if that is not a place.
     """
     parts = given.split(",") if isinstance(given, str) else given
     try:
@@ -84,8 +84,8 @@ def read_places(path: str | Path) -> list[Place]:
 
     Args:
         path: of the file, in UTF-8: a line with the names of the columns (name, latitude,
-            longitude, and radius if wanted, in any order), then a line for each place; degrees
-            north and east, kilometres; without a radius the place is a point.
+            longitude and, if wanted, radius, in any order), then a line for each place. Units are
+            degrees north and east, and kilometres. Without a radius, the place is a point.
 
     Returns:
         The places, in the order of the file.
@@ -121,7 +121,7 @@ def read_places(path: str | Path) -> list[Place]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """(line number, cells by column) of each line that is not blank. Errors: as `read_places`."""
+    """Yield line number and cells by column of each line with text. Errors: as `read_places`."""
     refuse_irregular(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")

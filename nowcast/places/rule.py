@@ -1,4 +1,4 @@
-"""Rules by which a forecast is a warning.
+"""Rules for warnings from a forecast.
 
 Nothing heavy is imported here.
 """
@@ -17,15 +17,15 @@ _NAME = re.compile(r"[\w-]+")
 
 @dataclass(frozen=True)
 class Rule:
-    """A warning is due if the rate is likely to be reached, somewhere in an area or at a place.
+    """A rule: warn if a rate is likely to be reached, anywhere in an area or at a place.
 
     Args:
         name: of the rule.
-        rate: in mm/h, to be reached.
-        probability: that it is reached, from which a warning is due, above 0 to 1.
+        rate: in mm/h.
+        probability: least probability of reaching the rate, above 0 and at most 1.
         within: minutes from the reference time.
-        area: path of a GeoJSON file, each feature of which is an area; or None.
-        place: or None.
+        area: path of a GeoJSON file with an area in each feature; or None.
+        place: the place; or None.
     """
 
     name: str
@@ -40,7 +40,7 @@ def parse_rules(given: Mapping[str, Any]) -> list[Rule]:
     """Return the rules of `warnings.rules` by their names.
 
     Raises:
-        ConfigError: naming the key of a rule that is none.
+        ConfigError: if a rule is invalid; names its key.
     """
     return [_rule(str(name), about) for name, about in given.items()]
 

@@ -1,4 +1,4 @@
-"""Answers as JSON and as a table of CSV."""
+"""Answers as JSON and as CSV tables."""
 
 import csv
 import io
@@ -16,12 +16,12 @@ from nowcast.places.words import in_words
 from nowcast.places.zone import in_iso, local
 
 _PLACE = ("name", "latitude", "longitude", "radius")
-_DIGITS = 3  # mm/h, and what files keep of a probability
+_DIGITS = 3  # of mm/h and of probabilities, as in files
 
 
 def as_document(answers: Answers, zone: tzinfo) -> dict[str, Any]:
-    """Return the answers of one place as JSON has them: times in a time zone, rates in mm/h, sums
-    in mm, null for what is not known.
+    """Return the answers of one place for JSON: times in a time zone, rates in mm/h, sums in mm,
+    null if unknown.
     """
     curve = answers.curve
     heaviest = answers.heaviest
@@ -56,7 +56,7 @@ def as_document(answers: Answers, zone: tzinfo) -> dict[str, Any]:
 def document_of(
     forecast: xr.Dataset, answers: Sequence[Answers], zone: tzinfo, path: str
 ) -> dict[str, Any]:
-    """Return the answers of several places as JSON has them, below which forecast they are of."""
+    """Return the answers of several places for JSON, with the name of their forecast."""
     reference: Any = forecast[REFERENCE_TIME].values[()]
     return {
         "forecast": path,
@@ -68,7 +68,7 @@ def document_of(
 
 
 def table_of(answers: Answers, zone: tzinfo) -> tuple[list[str], list[list[str]]]:
-    """Return the header and the rows of a table for people, one for each lead time."""
+    """Return the header and the rows of a table to read, a row for each lead time."""
     curve = answers.curve
     quantiles = curve.quantiles or {}
     header = [
@@ -88,7 +88,7 @@ def table_of(answers: Answers, zone: tzinfo) -> tuple[list[str], list[list[str]]
 
 
 def as_csv(answers: Sequence[Answers], zone: tzinfo) -> str:
-    """Return a line for each place and lead time; empty where nothing is known."""
+    """Return CSV with a line for each place and lead time; unknown values are empty."""
     thresholds = sorted({one for each in answers for one in each.curve.probability})
     quantiles = sorted({one for each in answers for one in each.curve.quantiles or {}})
     circles = any(each.curve.place.radius is not None for each in answers)
@@ -118,7 +118,7 @@ def as_csv(answers: Sequence[Answers], zone: tzinfo) -> str:
 
 
 def number(value: Any) -> float | None:
-    """Return a number as JSON and CSV have it, rounded; None of NaN and None."""
+    """Return a number rounded for JSON and CSV; None for NaN and None."""
     return None if value is None or np.isnan(value) else round(float(value), _DIGITS)
 
 

@@ -1,4 +1,4 @@
-"""Warnings that a forecast gives by rule."""
+"""Warnings from a forecast by rules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,24 +24,25 @@ from nowcast.probability.formulas import between
 from nowcast.radar.grid import RATE
 
 Basis = Literal["probability", "members", "rate"]
-"""What decides: the probability of the rate, interpolated between two thresholds; outside of the
-forecast's thresholds the share of members that reach it, or without members the rate itself.
+"""The value that decides: the probability of the rate, interpolated between two thresholds. Outside
+the forecast's thresholds, it is the share of members that reach the rate, or without members the
+forecast rate itself.
 """
 
 
 @dataclass(frozen=True)
 class RuleWarning:
-    """That a rule holds in an area, or at a place.
+    """A warning: a rule holds in an area or at a place.
 
     Args:
-        rule: which.
+        rule: the rule.
         area: the name of the area or place.
         start, end: the first and the last valid time at which it holds, in UTC.
-        basis: what decided.
-        highest_probability: of reaching the rule's rate, of a pixel at a valid time; None if the
-            rate decided.
-        highest_rate: forecast, in mm/h; None if unknown.
-        share: the largest share of the area's pixels in which it holds at one time.
+        basis: the value that decided.
+        highest_probability: the largest probability of the rule's rate at any pixel and valid time;
+            None if the rate decided.
+        highest_rate: the largest forecast rate in mm/h; None if unknown.
+        share: the largest share of the area's pixels in which the rule holds at one time.
     """
 
     rule: Rule
@@ -57,12 +58,12 @@ class RuleWarning:
 def warnings_of(
     forecast: xr.Dataset, rule: Rule, areas: Sequence[Area], pixels: Pixels
 ) -> tuple[list[RuleWarning], list[str]]:
-    """Return the warnings of one rule, and remarks on areas that the forecast does not know.
+    """Return the warnings of one rule, and remarks on areas without a forecast.
 
     Args:
         forecast: a forecast dataset.
-        rule: of an area or a place.
-        areas: of the rule's file; none for a place.
+        rule: for an area or a place.
+        areas: from the rule's file; none for a place.
         pixels: of the forecast.
     """
     first = float(forecast[LEAD_TIME].values[0])
@@ -87,7 +88,7 @@ def warnings_of(
 
 
 def ends_too_early(forecast: xr.Dataset, rule: Rule) -> list[str]:
-    """Remark that a forecast ends a lead time or more before the minutes of a rule do."""
+    """Return a remark if a forecast ends a lead time or more before the minutes of a rule."""
     leads = forecast[LEAD_TIME].values
     if rule.within < leads[-1] + leads[0] - 1e-6:
         return []
@@ -100,7 +101,7 @@ def ends_too_early(forecast: xr.Dataset, rule: Rule) -> list[str]:
 def _warning(
     forecast: xr.Dataset, rule: Rule, name: str, index: Index
 ) -> tuple[RuleWarning | None, bool]:
-    """The warning of an area, if the rule holds there; and whether anything is known of it."""
+    """Return the warning for an area if the rule holds, and whether the forecast covers it."""
     steps = np.flatnonzero(forecast[LEAD_TIME].values <= rule.within + 1e-6)
     forecast = forecast.isel(time=steps)
     rates = values_at(forecast[RATE], index)
@@ -124,7 +125,7 @@ def _warning(
 
 
 def _off_the_ladder(forecast: xr.Dataset, rule: Rule) -> list[str]:
-    """Remark that the rate decides although the forecast has probabilities."""
+    """Return a remark if the rate decides although the forecast has probabilities."""
     if PROBABILITY not in forecast or _of_members(forecast) is not None:
         return []
     ladder = forecast[THRESHOLD].values.tolist()
@@ -137,7 +138,7 @@ def _off_the_ladder(forecast: xr.Dataset, rule: Rule) -> list[str]:
 
 
 def _of_members(forecast: xr.Dataset) -> xr.DataArray | None:
-    """The rates of the members; None without members."""
+    """Return the rates of the members; None without members."""
     rates = forecast[MEMBER_RATE if MEMBER_RATE in forecast else RATE]
     return rates if REALIZATION in rates.dims else None
 
@@ -145,7 +146,7 @@ def _of_members(forecast: xr.Dataset) -> xr.DataArray | None:
 def _decides(
     forecast: xr.Dataset, rate: float, index: Index, rates: Float64Array
 ) -> tuple[Basis, Float64Array]:
-    """What decides, and its values (lead, n)."""
+    """Return the basis of a decision, and its values (lead, n)."""
     if PROBABILITY in forecast:
         around = between(forecast[THRESHOLD].values.tolist(), rate)
         if around is not None:
@@ -163,7 +164,7 @@ def _decides(
 
 
 def warning_in_words(warning: RuleWarning, zone: tzinfo) -> str:
-    """Return a warning as a sentence, with clock times of a time zone."""
+    """Return a warning as a sentence, with clock times in a time zone."""
     rule, when = warning.rule, clocks(warning.start, warning.end, zone)
     likely = warning.highest_probability
     how = "" if likely is None else f" (probability up to {likely:.2g})"
@@ -174,7 +175,7 @@ def warning_in_words(warning: RuleWarning, zone: tzinfo) -> str:
 
 
 def warning_document(warning: RuleWarning, forecast: xr.Dataset, zone: tzinfo) -> dict[str, Any]:
-    """Return a warning as plain values for JSON; its times are in UTC, those in its words local."""
+    """Return a warning for JSON; times are in UTC, clock times in its words are in the zone."""
     rule = warning.rule
     reference: Any = forecast[REFERENCE_TIME].values[()]
     return {

@@ -12,7 +12,7 @@ from nowcast.places.zone import clock, local, zone_name
 
 _OVER = {30: "the next 30 minutes", 60: "the next hour"}
 _LEAST = 0.1
-"""A smaller sum in mm is not worth a word where no rain is forecast."""
+"""Least sum in mm that is mentioned when no rain is forecast."""
 
 
 def in_words(answers: Answers, zone: tzinfo) -> str:
@@ -23,12 +23,12 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
         zone: the time zone of the clock times.
 
     Returns:
-        As "Rain starts at 14:25 CEST (probability 0.7), stops about 15:05 (probability 0.6);
+        Such as "Rain starts at 14:25 CEST (probability 0.7), stops about 15:05 (probability 0.6);
         heaviest 6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next
         hour (probability 0.55 of at least 2 mm, 0.1 of 5 mm)." Rain "may start" or "may stop" if
-        that is less likely than not. The first clock time names its zone, and all do if the clocks
-        change meanwhile. A sum is what is expected, also where the rates themselves say no rain:
-        then it is given from 0.1 mm on. The longest has its probabilities.
+        the probability is below 0.5. The first clock time names its zone; all do if the clocks
+        change in between. A sum is the expected amount; when the rates show no rain, it is given
+        from 0.1 mm on. The longest sum has its probabilities.
 
     Example:
         >>> from datetime import UTC
@@ -50,9 +50,9 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
 
 
 def _told(answers: Answers, zone: tzinfo) -> str:
-    """The sentence, every clock time with the name of its zone."""
+    """Return the sentence, with the zone at every clock time."""
     if answers.known_until is None:
-        return f"{_now(answers, zone)}; the forecast knows no more of it."
+        return f"{_now(answers, zone)}; the first forecast frame does not cover it."
     clauses = [_spell(answers, zone), *_heaviest(answers, zone), *_sums(answers)]
     if answers.known_until < answers.curve.times[-1]:
         clauses.append(f"not known after {clock(answers.known_until, zone)}")
@@ -60,14 +60,14 @@ def _told(answers: Answers, zone: tzinfo) -> str:
 
 
 def forecast_in_words(forecast: xr.Dataset, zone: tzinfo) -> str:
-    """Return by which method and from when a forecast is."""
+    """Return the method and the reference time of a forecast in words."""
     reference: Any = forecast[REFERENCE_TIME].values[()]
     time = local(reference, zone)
     return f"forecast by {method_name(forecast)} from {time:%Y-%m-%d %H:%M} ({zone})"
 
 
 def _named_once(words: str, answers: Answers, zone: tzinfo) -> str:
-    """Name the zone only at the first clock time, unless it has two names within the forecast."""
+    """Name the zone only at the first clock time, unless its name changes within the forecast."""
     ends = (answers.now.time, answers.curve.times[-1])
     names = {zone_name(local(time, zone)) for time in ends}
     if len(names) > 1:
@@ -85,7 +85,7 @@ def _now(answers: Answers, zone: tzinfo) -> str:
 
 
 def _spell(answers: Answers, zone: tzinfo) -> str:
-    """When rain starts, stops and comes again."""
+    """Return when rain starts, stops and starts again."""
     assert answers.known_until is not None
     until = clock(answers.known_until, zone)
     if answers.now.raining:
@@ -102,7 +102,7 @@ def _spell(answers: Answers, zone: tzinfo) -> str:
 
 
 def _at_most(answers: Answers, zone: tzinfo) -> str:
-    """How likely rain is all the same."""
+    """Return the largest probability of rain in words."""
     curve = answers.curve
     known = curve.probability.get(curve.rain_threshold)
     if known is None or not np.isfinite(known).any():
@@ -139,7 +139,7 @@ def _sums(answers: Answers) -> list[str]:
 
 
 def _chances(one: Amount) -> str:
-    """How likely each threshold of a sum is, if it is at all."""
+    """Return the probabilities of a sum's thresholds in words, above 0."""
     said = ", ".join(f"{_number(p)} of {at:g} mm" for at, p in one.probabilities.items() if p > 0)
     return f" (probability {said.replace('of', 'of at least', 1)})" if said else ""
 
@@ -153,7 +153,7 @@ def _amount(one: Amount) -> str:
 
 
 def _may(verb: str, turn: Turn) -> str:
-    """'starts', or 'may start' if that is less likely than not."""
+    """Return 'starts', or 'may start' if the probability is below 0.5."""
     unlikely = turn.probability is not None and turn.probability < 0.5
     return f"may {verb}" if unlikely else f"{verb}s"
 
@@ -164,7 +164,7 @@ def _turn(turn: Turn, zone: tzinfo) -> str:
 
 
 def rate_in_words(rate: float) -> str:
-    """Return a rate in mm/h, as "0.3 mm/h" or "12 mm/h"."""
+    """Return a rate in words, such as "0.3 mm/h" or "12 mm/h"."""
     return f"{_rounded(rate)} mm/h"
 
 

@@ -1,4 +1,4 @@
-"""Times in a time zone that a user asks for.
+"""Times in a time zone of the user's choice.
 
 Nothing heavy is imported here.
 """
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def zone_of(key: str, name: str) -> tzinfo:
-    """Return the time zone of a name, as Europe/Berlin.
+    """Return the time zone of a name, such as Europe/Berlin.
 
-    The zones are those of the system, or of the package tzdata on a system that has none.
+    The zones come from the system, or from the package tzdata on a system without them.
 
     Raises:
-        ConfigError: naming the key, if no zone has this name.
+        ConfigError: if no zone has this name; names the key.
     """
     if name == "UTC":
         return UTC
@@ -33,21 +33,22 @@ def zone_of(key: str, name: str) -> tzinfo:
 
 
 def local(time: "np.datetime64", zone: tzinfo) -> datetime:
-    """Return a time in UTC as one of a time zone, to the second."""
+    """Return a time in UTC as a time in a zone, to the second."""
     utc: datetime = time.astype("datetime64[s]").item()
     return utc.replace(tzinfo=UTC).astimezone(zone)
 
 
 def clock(time: "np.datetime64", zone: tzinfo) -> str:
-    """Return a clock time with the name of its zone, as 14:25 CEST, or 17:45 UTC+05:45 of a zone
-    whose name is only a number.
+    """Return a clock time with the name of its zone, such as 14:25 CEST.
+
+    A zone whose name is only a number gives, for example, 17:45 UTC+05:45.
     """
     moment = local(time, zone)
     return f"{moment:%H:%M} {zone_name(moment)}"
 
 
 def clocks(start: "np.datetime64", end: "np.datetime64", zone: tzinfo) -> str:
-    """Return when something is: "at 14:25 CEST", or "from 14:25 to 14:40 CEST"."""
+    """Return a time span as "at 14:25 CEST" or "from 14:25 to 14:40 CEST"."""
     first, last = local(start, zone), clock(end, zone)
     if start == end:
         return f"at {last}"
@@ -56,11 +57,11 @@ def clocks(start: "np.datetime64", end: "np.datetime64", zone: tzinfo) -> str:
 
 
 def zone_name(moment: datetime) -> str:
-    """Return the short name of a time's zone, as CEST, UTC or UTC+05:45."""
+    """Return the short name of a time's zone, such as CEST, UTC or UTC+05:45."""
     name = f"{moment:%Z}"
     return name if name.isalpha() else f"UTC{moment.isoformat()[-6:]}"
 
 
 def in_iso(time: "np.datetime64", zone: tzinfo) -> str:
-    """Return a time as 2018-05-17T14:25:00+02:00, or 2018-05-17T12:25:00Z in UTC."""
+    """Return a time as 2018-05-17T14:25:00+02:00; in UTC as 2018-05-17T12:25:00Z."""
     return local(time, zone).isoformat().replace("+00:00", "Z" if zone is UTC else "+00:00")

@@ -1,4 +1,4 @@
-"""What a person looks at: the page of an evaluation, its charts, pictures and films."""
+"""Everything to look at: the report of an evaluation, other pages, charts, pictures and films."""
 
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ FACE = {
     "forecast_page": "the page of the newest forecast",
     "page_places": "places on that page",
     "leaderboard": "the page that compares trainings",
+    "foot": "source, model, date of making and licence, below a page or a picture",
+    "scale": "lengths in km: the size of a pixel, and scale bars",
     "pictures.arrows": "arrows of motion in a picture",
     "pictures.canvas": "a picture as a file",
     "pictures.charts": "charts of scores and of training as PNG",

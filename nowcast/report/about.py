@@ -1,4 +1,4 @@
-"""What the sentences of the report are made of: the facts of an evaluation as plain values."""
+"""The facts of an evaluation as plain values, for the sentences of the report."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,19 +10,19 @@ from nowcast.report.diagrams import at_or_above, names_of
 if TYPE_CHECKING:
     import xarray as xr
 
-_BLOCKS = {"day": "a day, UTC", "event": "a rain event", "block": "up to sixty cases in turn"}
+_BLOCKS = {"day": "a day, UTC", "event": "a rain event", "block": "up to sixty consecutive cases"}
 
 
 @dataclass(frozen=True)
 class About:
-    """The facts that several sections name.
+    """Facts that several sections name.
 
     Args:
-        names: of the forecasts, in the order that gives them their colours.
+        names: of the forecasts, in the order of their colours.
         events: each threshold in words, '≥ 0.5 mm/h'.
         minutes: the lead times.
         period: the first and the last forecast reference time; empty for cases without times.
-        blocks, block: how many blocks the bootstrap draws, and what one is.
+        blocks, block: the number of bootstrap blocks, and what one block is.
         confidence: of the intervals, percent.
     """
 
@@ -43,7 +43,7 @@ class About:
 
 
 def about_of(scores: "xr.Dataset", counts: "xr.Dataset") -> About:
-    """Return the facts of these scores and of the counts that they are made of."""
+    """Return the facts of these scores and of the counts they come from."""
     attrs = scores.attrs
     return About(
         title=str(attrs["title"]),
@@ -64,7 +64,7 @@ def about_of(scores: "xr.Dataset", counts: "xr.Dataset") -> About:
 
 
 def has_intervals(scores: "xr.Dataset") -> bool:
-    """Return whether any score has an interval: none has without resampling or below four days."""
+    """Return whether any score has an interval, which takes resampling and four days or more."""
     return "csi_mean_low" in scores and bool(scores["csi_mean_low"].notnull().any())
 
 

@@ -1,4 +1,4 @@
-"""The figures of the report, each a chart in SVG made from the dataset of scores: one panel a call,
+"""The figures of the report: each function draws one panel as SVG from the dataset of scores, with
 all forecasts in it.
 
 References:
@@ -14,6 +14,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from nowcast.report.scale import square_km_of
 from nowcast.report.svg import (
     DASHED,
     DOTTED,
@@ -29,6 +30,7 @@ from nowcast.report.svg import (
     nice_ticks,
     plain,
     power_of_ten,
+    text_colour,
 )
 from nowcast.verification.scoring import UNITS_IN_WORDS
 
@@ -40,12 +42,12 @@ _MINUTES = (1, 1.5, 2, 3, 5, 6, 10)
 
 
 def names_of(scores: "xr.Dataset") -> list[str]:
-    """The forecasts, in the order that gives them their colours."""
+    """Return the names of the forecasts, in the order of their colours."""
     return [str(name) for name in scores["forecast"].values]
 
 
 def at_or_above(scores: "xr.Dataset", threshold: float) -> str:
-    """An event in words: '≥ 0.5 mm/h'."""
+    """Return an event in words: '≥ 0.5 mm/h'."""
     unit = UNITS_IN_WORDS.get(scores["threshold"].attrs.get("units", ""), "")
     return f"≥ {threshold:g} {unit}".rstrip()
 
@@ -53,9 +55,7 @@ def at_or_above(scores: "xr.Dataset", threshold: float) -> str:
 def against_lead(
     scores: "xr.Dataset", name: str, title: str, threshold: float | None = None
 ) -> Markup:
-    """A score of all cases against lead time, a line for each forecast, with its interval as a
-    band where there is one.
-    """
+    """Draw a score of all cases against lead time: lines of forecasts, bands of intervals."""
     here = _all_cases(scores, [name], threshold)
     names, minutes = names_of(scores), here["lead_time"].values
     lines = _lines(here, name, "lead_time")
@@ -70,29 +70,33 @@ def against_lead(
 
 
 def fss_by_scale(scores: "xr.Dataset", threshold: float) -> Markup:
-    """Mean over lead times of the FSS against the width of the neighbourhood, and from where on it
-    is useful.
+    """Draw the mean FSS over lead times against the width of the neighbourhood, in pixels and km.
 
-    Useful is 1/2 + f/2, f the share of observed events (Roberts & Lean 2008): half way from a
-    random forecast to a perfect one.
+    A dashed line marks the useful FSS, 1/2 + f/2 with f the share of observed events (Roberts &
+    Lean 2008): half way from a random forecast to a perfect one.
     """
     here = _all_cases(scores, ["fss_mean", "hits", "misses", "pixels"], threshold)
     title, names, scales = at_or_above(scores, threshold), names_of(scores), here["scale"].values
     lines = _lines(here, "fss_mean", "scale")
     ends = (scales[0] / 1.1, scales[-1] * 1.1)
+    km = square_km_of(scores.attrs)
     chart = Chart(
-        title,
-        "width of the neighbourhood, pixels",
+        f"FSS {title}",
+        f"width of the neighbourhood, {_units_of_length(km)}",
         ends,
         (0, 1),
         log_x=True,
         right=label_room(names),
+        height=240 + _more_for_km(km),
+        bottom=42 + _more_for_km(km),
     )
-    chart.x_ticks(scales.tolist(), [f"{scale:g}" for scale in scales])
+    chart.x_ticks(
+        scales.tolist(), [f"{scale:g}" for scale in scales], below=_in_km(scales.tolist(), km)
+    )
     chart.y_ticks(_TENTHS, [plain(tick) for tick in _TENTHS])
     events = (here["hits"] + here["misses"]).isel(forecast=0).sum().item()
     pixels = here["pixels"].isel(forecast=0).sum().item()
-    if pixels:
+    if pixels and events:
         useful = 0.5 + 0.5 * events / pixels
         chart.line(ends, (useful, useful), SOFT, dash=DASHED)
         chart.words(
@@ -112,10 +116,10 @@ def fss_by_scale(scores: "xr.Dataset", threshold: float) -> Markup:
 
 
 def performance(scores: "xr.Dataset") -> Markup:
-    """Performance diagram (Roebber 2009) of counts pooled over lead times: success ratio 1 − FAR,
-    and POD, a dot a threshold.
+    """Draw the performance diagram (Roebber 2009) of counts pooled over lead times.
 
-    Curves of equal CSI: 1 / CSI = 1 / SR + 1 / POD − 1. Straight lines of equal bias: POD / SR.
+    Each threshold is a dot at its success ratio SR = 1 − FAR and its POD. Curves have equal CSI,
+    1 / CSI = 1 / SR + 1 / POD − 1; straight lines have equal bias, POD / SR.
     """
     side = 440
     chart = Chart(
@@ -136,9 +140,9 @@ def performance(scores: "xr.Dataset") -> Markup:
     here, names = _all_cases(scores, ["far_pooled", "pod_pooled"]), names_of(scores)
     for number in reversed(range(len(names))):
         _performance_of(
-            chart, here.isel(forecast=number), f"var(--line-{number})", 1.6 if number else 2.3
+            chart, here.isel(forecast=number), text_colour(number), 1.6 if number else 2.3
         )
-    thresholds = ", ".join(f"{threshold:g}" for threshold in scores["threshold"].values)
+    thresholds = ", ".join(at_or_above(scores, one) for one in scores["threshold"].values)
     return chart.svg(
         f"Performance diagram: success ratio and probability of detection of {listed(names)} at"
         f" {thresholds}."
@@ -146,8 +150,9 @@ def performance(scores: "xr.Dataset") -> Markup:
 
 
 def by_part(scores: "xr.Dataset", kind: str, threshold: float) -> Markup:
-    """Mean over lead times of the CSI of each part of the cases (each day, hour, …), a row a
-    part and a dot a forecast.
+    """Draw the mean CSI over lead times of each part of the cases, such as each day or hour.
+
+    A part is a row, a forecast a dot.
     """
     parts = np.flatnonzero(scores["part_kind"].values == kind)
     of_kind = scores[["csi_mean", "cases"]].isel(part=parts).sel(threshold=threshold)
@@ -178,15 +183,16 @@ def by_part(scores: "xr.Dataset", kind: str, threshold: float) -> Markup:
 
 
 def _with_power_of_members(scores: "xr.Dataset") -> "xr.Dataset":
-    """The scores with the power of an ensemble's members in place of that of their mean."""
+    """Return the scores with the power of an ensemble's members in place of their mean's power."""
     pairs = {"forecast_power": "member_power", "power_ratio": "member_power_ratio"}
     known = {ours: scores[theirs] for ours, theirs in pairs.items() if theirs in scores}
     return scores.assign({name: one.fillna(scores[name]) for name, one in known.items()})
 
 
 def spectrum(scores: "xr.Dataset", lead: float) -> Markup:
-    """Radially averaged power of the observed frames and of each forecast, or of the members of an
-    ensemble, against wavelength at one lead time.
+    """Draw the radially averaged power against wavelength at one lead time, observed and forecast.
+
+    The power of an ensemble is that of its members.
     """
     scores = _with_power_of_members(scores)
     here, names = _waves(scores, ["forecast_power", "observed_power"], lead), names_of(scores)
@@ -200,25 +206,29 @@ def spectrum(scores: "xr.Dataset", lead: float) -> Markup:
     powers = range(int(np.floor(np.log10(least))), int(np.floor(np.log10(most))) + 2)
     wavelengths, ends = _wavelengths(here)
     title = f"power after {lead:g} min, mm²/h²"
+    km = square_km_of(scores.attrs)
     chart = Chart(
         title,
-        "wavelength, pixels",
+        f"wavelength, {_units_of_length(km)}",
         ends,
         (10.0 ** powers[0], 10.0 ** powers[-1]),
         log_x=True,
         log_y=True,
+        height=240 + _more_for_km(km),
+        bottom=42 + _more_for_km(km),
     )
     shown = powers[:: -(-len(powers) // 8)]
     chart.y_ticks([10.0**power for power in shown], [power_of_ten(power) for power in shown])
-    _wavelength_ticks(chart, ends)
+    _wavelength_ticks(chart, ends, km)
     chart.lines(wavelengths, lines)
     chart.line(wavelengths, observed, INK, 2.2, dash=DOTTED)
     return chart.svg(f"Power spectra after {lead:g} minutes, observed and of {listed(names)}.")
 
 
 def power_ratio(scores: "xr.Dataset", lead: float) -> Markup:
-    """Power of each forecast by that of the observed frames, against wavelength: below 1 is too
-    smooth.
+    """Draw the power of each forecast divided by the observed power, against wavelength.
+
+    Below 1, a forecast is too smooth.
     """
     scores = _with_power_of_members(scores)
     here, names = _waves(scores, ["power_ratio"], lead), names_of(scores)
@@ -227,13 +237,20 @@ def power_ratio(scores: "xr.Dataset", lead: float) -> Markup:
     lowest = everything[everything > 0].min(initial=0.1)
     powers = range(int(np.clip(np.floor(np.log10(lowest)), -4, -1)), 2)
     wavelengths, ends = _wavelengths(here)
-    title = f"forecast / observed, {lead:g} min"
-    height = (10.0 ** powers[0], 10.0 ** powers[-1])
+    title, km = f"power forecast / observed, {lead:g} min", square_km_of(scores.attrs)
     chart = Chart(
-        title, "wavelength, pixels", ends, height, log_x=True, log_y=True, right=label_room(names)
+        title,
+        f"wavelength, {_units_of_length(km)}",
+        ends,
+        (10.0 ** powers[0], 10.0 ** powers[-1]),
+        log_x=True,
+        log_y=True,
+        right=label_room(names),
+        height=240 + _more_for_km(km),
+        bottom=42 + _more_for_km(km),
     )
     chart.y_ticks([10.0**power for power in powers], [f"{10.0**power:g}" for power in powers])
-    _wavelength_ticks(chart, ends)
+    _wavelength_ticks(chart, ends, km)
     chart.line(ends, (1, 1), INK, 1.6, dash=DOTTED)
     chart.lines(wavelengths, lines)
     chart.label_ends(lines, names)
@@ -245,7 +262,7 @@ def power_ratio(scores: "xr.Dataset", lead: float) -> Markup:
 def _all_cases(
     scores: "xr.Dataset", names: Sequence[str], threshold: float | None = None
 ) -> "xr.Dataset":
-    """These scores, and their intervals where they have them, of all cases together."""
+    """Return these scores of all cases together, with their intervals if known."""
     wanted = [
         f"{name}{bound}"
         for name in names
@@ -257,9 +274,7 @@ def _all_cases(
 
 
 def _lines(here: "xr.Dataset", name: str, dim: str) -> list[Line]:
-    """One score of each forecast along one dimension, with its interval where the dataset has
-    it.
-    """
+    """Return a line for each forecast: one score along a dimension, with its interval if known."""
     names = [name, *(f"{name}_{side}" for side in ("low", "high") if f"{name}_{side}" in here)]
     return lines_of(names_of(here), *[here[one].transpose("forecast", dim).values for one in names])
 
@@ -270,7 +285,10 @@ def _numbers(chart: Chart, x: Sequence[float], y: Sequence[float]) -> None:
 
 
 def _range(lines: Sequence[Line], least: float) -> tuple[float, float]:
-    """From 0, or from below it where a score is, to a little above the highest, or to `least`."""
+    """Return the ends of an axis: from 0 or the lowest score to a little above the highest.
+
+    The upper end is at least `least`.
+    """
     values = np.concatenate(
         [part for line in lines for part in (line.values, line.low, line.high) if part is not None]
     )
@@ -280,9 +298,7 @@ def _range(lines: Sequence[Line], least: float) -> tuple[float, float]:
 
 
 def _performance_lines(chart: Chart) -> None:
-    """The background: curves of equal CSI, named at the right, and lines of equal bias, named
-    where they leave the square.
-    """
+    """Draw the background: curves of equal CSI, and lines of equal bias, each with its value."""
     for csi in np.arange(1, 10) / 10:
         x = np.linspace(csi, 1, 60)
         chart.line(x, np.minimum(1, 1 / (1 / csi + 1 - 1 / x)), FAINT, 1.2)
@@ -309,9 +325,7 @@ def _performance_lines(chart: Chart) -> None:
 
 
 def _performance_of(chart: Chart, one: "xr.Dataset", colour: str, width: float) -> None:
-    """One forecast: crosses of intervals, a line through its thresholds, and a numbered dot for
-    each.
-    """
+    """Draw one forecast: a line through its thresholds, numbered dots, and crosses of intervals."""
     right, up = 1 - one["far_pooled"].values, one["pod_pooled"].values
     if "far_pooled_low" in one and "pod_pooled_low" in one:
         bounds = [one[f"pod_pooled_{side}"].values for side in ("low", "high")]
@@ -331,7 +345,7 @@ def _performance_of(chart: Chart, one: "xr.Dataset", colour: str, width: float) 
 
 
 def _waves(scores: "xr.Dataset", names: Sequence[str], lead: float) -> "xr.Dataset":
-    """At one lead time, without the mean, which has no wavelength."""
+    """Return scores at one lead time, without the mean, which has no wavelength."""
     return (
         scores[list(names)]
         .isel(part=0, wavenumber=scores["wavenumber"].values > 0)
@@ -340,18 +354,35 @@ def _waves(scores: "xr.Dataset", names: Sequence[str], lead: float) -> "xr.Datas
 
 
 def _wavelengths(here: "xr.Dataset") -> tuple[NDArray[Any], tuple[float, float]]:
-    """In pixels, and the ends of their axis: long waves left."""
+    """Return the wavelengths in pixels, and the ends of their axis; long waves are on the left."""
     wavelengths = 1 / here["wavenumber"].values
     return wavelengths, (float(wavelengths.max()) * 1.02, float(wavelengths.min()) / 1.02)
 
 
-def _wavelength_ticks(chart: Chart, ends: tuple[float, float]) -> None:
+def _wavelength_ticks(chart: Chart, ends: tuple[float, float], km: float | None) -> None:
     ticks = [2**power for power in range(1, 14) if ends[1] <= 2**power <= ends[0]]
-    chart.x_ticks(ticks, [str(tick) for tick in ticks])
+    chart.x_ticks(ticks, [str(tick) for tick in ticks], below=_in_km(ticks, km))
+
+
+def _units_of_length(km: float | None) -> str:
+    return "pixels" if km is None else "pixels, and below in km"
+
+
+def _more_for_km(km: float | None) -> float:
+    """Return the pixels that a second row of labels needs."""
+    return 0 if km is None else 13
+
+
+def _in_km(pixels: Sequence[float], km: float | None) -> list[str]:
+    """Return lengths in km with at least two digits; none if the size of a pixel is unknown."""
+    if km is None:
+        return []
+    lengths = [one * km for one in pixels]
+    return [f"{one:.0f}" if one >= 10 else f"{one:.2g}" for one in lengths]
 
 
 def _part_label(part: str, kind: str) -> str:
-    """A part in few words: '2018-05-17', '14 h', '2018-05-17 03 to 11 h', '5 to 10 %'."""
+    """Return a part in few words: '2018-05-17', '14 h', '2018-05-17 03 to 11 h', '5 to 10 %'."""
     words = part.removeprefix(kind.replace("_", " ")).strip()
     if kind == "event":
         first, last = (hour.split("T") for hour in words.split(" to "))
@@ -360,7 +391,7 @@ def _part_label(part: str, kind: str) -> str:
 
 
 def _nice_top(value: float) -> float:
-    """The end of an axis from 0 that holds `value`: a round number."""
+    """Return the end of an axis from 0 that holds `value`: a round number."""
     if value <= 0:
         return 1.0
     power = 10.0 ** np.floor(np.log10(value))

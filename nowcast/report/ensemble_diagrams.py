@@ -1,5 +1,4 @@
-"""The figures of the report for ensembles: reliability, ROC and rank histogram, over all lead
-times.
+"""The report's figures of ensembles over all lead times: reliability, ROC and rank histogram.
 
 References:
     Wilks 2019, Statistical Methods in the Atmospheric Sciences, 4th ed., ch. 9.
@@ -34,15 +33,15 @@ if TYPE_CHECKING:
 
 _TICKS = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
 _TOO_MANY = 60
-"""Points of a forecast from which on they are no longer drawn one by one."""
+"""With more points than this, a forecast is drawn in tenths."""
 _LABELS = [plain(tick) for tick in _TICKS]
 
 
 def reliability(
     scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]
 ) -> tuple[Markup, Markup]:
-    """Observed frequency of the event against the probability it was forecast with, and, below,
-    how often that was.
+    """Draw the observed frequency of an event against its forecast probability, and below how often
+    each probability was forecast.
     """
     names, title = names_of(scores), at_or_above(scores, threshold)
     here = (
@@ -50,8 +49,10 @@ def reliability(
         .isel(part=0)
         .sel(threshold=threshold)
     )
-    chart = Chart(title, "", (0, 1), (0, 1), height=280)
-    often = Chart("", "forecast probability", (0, 1), (1e-6, 1), log_y=True, height=100, top=4)
+    chart = Chart(f"observed frequency {title}", "", (0, 1), (0, 1), height=280)
+    often = Chart(
+        "share of pixels", "forecast probability", (0, 1), (1e-6, 1), log_y=True, height=120, top=24
+    )
     for one in (chart, often):
         one.x_ticks(_TICKS, _LABELS if one is often else [""] * len(_TICKS))
     chart.y_ticks(_TICKS, _LABELS)
@@ -80,8 +81,9 @@ def reliability(
 
 
 def _points(given: Numbers, pixels: Numbers, frequency: Numbers) -> tuple[Numbers, ...]:
-    """The points of one forecast: probability, observed frequency, share of the pixels; in tenths
-    if there are more than can be told apart.
+    """Return the points of one forecast: probability, observed frequency and share of the pixels.
+
+    Many points are merged into tenths.
     """
     known = int(np.isfinite(given).sum())
     if known > _TOO_MANY:
@@ -93,13 +95,14 @@ def _points(given: Numbers, pixels: Numbers, frequency: Numbers) -> tuple[Number
 
 
 def roc(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> Markup:
-    """POD against POFD of warning from k members on; forecasts of one member are points.
+    """Draw POD against POFD for warnings given by at least k members; one member gives a point.
 
-    Areas are given in words.
+    The area under each curve is written next to it.
     """
     names, title = names_of(scores), at_or_above(scores, threshold)
     here = scores[["roc_pofd", "roc_pod", "roc_area"]].isel(part=0).sel(threshold=threshold)
-    chart = Chart(title, "probability of false detection", (0, 1), (0, 1), height=300, right=30)
+    axis = "probability of false detection (POFD)"
+    chart = Chart(f"POD {title}", axis, (0, 1), (0, 1), height=300, right=30)
     chart.x_ticks(_TICKS, _LABELS)
     chart.y_ticks(_TICKS, _LABELS)
     chart.line((0, 1), (0, 1), SOFT, dash=DASHED)
@@ -119,7 +122,7 @@ def roc(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> Mar
             area = (
                 f"area {areas[line.number]:.3f}" if np.isfinite(areas[line.number]) else "undefined"
             )
-            chart.words(chart.right - 8, height, area, colour=line.colour, anchor="end")
+            chart.words(chart.right - 8, height, area, colour=line.text_colour, anchor="end")
             height -= 15
         else:
             chart.dots(pofd[line.number, 1:2], line.values[1:2], line.marker, line.colour, 4)
@@ -129,14 +132,16 @@ def roc(scores: "xr.Dataset", threshold: float, ensembles: Sequence[int]) -> Mar
 
 
 def rank_histogram(scores: "xr.Dataset", forecast: int, members: int) -> Markup:
-    """Share of the observations at each rank among the members of one forecast; the line is
-    what it would be were it flat.
+    """Draw the share of observations at each rank among the members of one forecast.
+
+    The dashed line is a flat histogram.
     """
     name = names_of(scores)[forecast]
     shares = scores["rank_frequency"].isel(part=0, forecast=forecast).values[: members + 1]
     flat = 1 / (members + 1)
     top = 1.06 * max(2 * flat, float(np.nanmax(shares, initial=0.0)))
-    chart = Chart(short(name), "members below the observation", (-0.7, members + 0.7), (0, top))
+    title, axis = f"{short(name)}: share of pixels", "members below the observation"
+    chart = Chart(title, axis, (-0.7, members + 0.7), (0, top))
     ticks = nice_ticks(0, members, 8, (1, 2, 5, 10))
     heights = nice_ticks(0, top, 5)
     chart.y_ticks(heights, [plain(tick) for tick in heights])

@@ -1,5 +1,5 @@
-"""Frames of cases for a page: the rates of all lead times as one small picture in the page
-itself, moved by its style.
+"""Frames of cases for a page: all lead times of a forecast as one picture inside the page, which a
+style moves.
 """
 
 import base64
@@ -24,9 +24,7 @@ from nowcast.report.pictures.outlines import NATURAL_EARTH, build_outlines
 from nowcast.report.pictures.panel import Degrees
 
 LARGEST = 320
-"""Pixels along the longer side of a frame; larger ones are averaged, so that the page fits into
-a mail.
-"""
+"""Pixels along the longer side of a frame; larger frames are averaged, to keep the page small."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +32,13 @@ class ExampleCase:
     """A case to look at.
 
     Args:
-        label: 'best', 'median' or 'worst' …
-        reference_time: … the forecast from then on …
-        score: … by this number.
-        rows: mm/h, (lead, h, w), NaN = not covered: 'observed' first, then each forecast, an
-        ensemble by its mean.
+        label: 'best', 'median' or 'worst'.
+        reference_time: of the forecast, in words.
+        score: by which the case was chosen.
+        rows: mm/h, (lead, h, w), NaN = not covered: 'observed' first, then each forecast; of an
+            ensemble the mean.
         probabilities: 0 to 1, (lead, h, w), NaN = not covered, by the name of their row.
+        time: the reference time in UTC, for valid times; None if frames have no times.
     """
 
     label: str
@@ -47,12 +46,15 @@ class ExampleCase:
     score: float
     rows: Mapping[str, NDArray[np.floating]]
     probabilities: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    time: np.datetime64 | None = None
 
 
 @dataclass(frozen=True)
 class ExampleRow:
-    """The frames of one forecast of a case, or of its probability: one picture (data: URI) of
-    `count` frames of height × width pixels, each averaged over `averaged` × `averaged` pixels.
+    """The frames of one forecast of a case, or of its probability.
+
+    The picture (a data: URI) holds `count` frames of height × width pixels, each averaged over
+    `averaged` × `averaged` pixels.
     """
 
     name: str
@@ -75,22 +77,27 @@ class FrameMap:
 
 @dataclass(frozen=True)
 class Case:
-    """A case as a page shows it."""
+    """A case as a page shows it; `valid` are its valid times, empty if frames have no times."""
 
     label: str
     time: str
     score: str
     rows: list[ExampleRow]
+    valid: list[str]
+
+    @property
+    def width(self) -> int:
+        """The width of a frame in pixels before averaging."""
+        return self.rows[0].width * self.rows[0].averaged
 
 
 def strip(
     frames: NDArray[np.floating], origin: Origin, colours: Mapping[float, str] = RATE_CLASSES
 ) -> tuple[str, int]:
-    """Rates or probabilities (lead, h, w) → a data: URI of a PNG with all frames below one
-    another, north up, and how many it holds.
+    """Rates or probabilities (lead, h, w) → a data: URI of a PNG, and the number of its frames.
 
-    Each frame has a transparent line above and below, lest a neighbour shows at fractional sizes.
-    Frames that are all the same are there once.
+    The frames stand one below the other, north up, each between two transparent lines: so no
+    neighbour shows at fractional sizes. If all frames are equal, the PNG holds one.
     """
     from PIL import Image
 
@@ -112,9 +119,7 @@ def strip(
 def classes_of(
     frames: NDArray[np.floating], colours: Mapping[float, str] = RATE_CLASSES
 ) -> NDArray[np.uint8]:
-    """The number of the colour of each pixel: 0 dry, then the classes, of which a rate is at or
-    above the lowest, then not covered.
-    """
+    """Return the class of each pixel: 0 is dry, then the classes of colours, then not covered."""
     edges = np.array(list(colours), dtype=frames.dtype)
     classes = np.searchsorted(edges, frames, side="right").astype(np.uint8)
     classes[np.isnan(frames)] = len(colours) + 1
@@ -122,16 +127,16 @@ def classes_of(
 
 
 def smaller(frames: NDArray[np.floating]) -> tuple[NDArray[np.floating], int]:
-    """Frames (lead, h, w) averaged over n × n pixels, so that no side exceeds LARGEST, and that n.
+    """Return frames (lead, h, w) averaged over n × n pixels, until no side exceeds LARGEST, and n.
 
-    Missing where all are.
+    A pixel is missing only if all n × n are.
     """
     n = -(-max(frames.shape[1:]) // LARGEST)
     return averaged(frames, n), n
 
 
 def averaged(frames: NDArray[np.floating], n: int) -> NDArray[np.floating]:
-    """Average frames (…, h, w) over n × n pixels; missing where all of these are."""
+    """Average frames (…, h, w) over n × n pixels; a mean is missing only if all n × n are."""
     if n == 1:
         return frames
     *leading, h, w = frames.shape
@@ -145,21 +150,21 @@ def averaged(frames: NDArray[np.floating], n: int) -> NDArray[np.floating]:
     return mean.astype(frames.dtype)
 
 
-def cases_of(example_cases: Sequence[ExampleCase], leads: int, origin: Origin) -> list[Case]:
-    """Return what a page shows of the cases.
+def cases_of(
+    example_cases: Sequence[ExampleCase], minutes: Sequence[float], origin: Origin
+) -> list[Case]:
+    """Return the cases as a page shows them; `minutes` are the lead times.
 
     Raises:
         DataError: the frames of a case do not fit together, or not the number of lead times.
     """
-    return [_case(example_case, leads, origin) for example_case in example_cases]
+    return [_case(example_case, minutes, origin) for example_case in example_cases]
 
 
 def map_over(
     example_cases: Sequence[ExampleCase], origin: Origin, degrees: Degrees | None
 ) -> FrameMap | None:
-    """Return coastlines and borders over the frames; None if no case is shown, or their place is
-    not known.
-    """
+    """Return coastlines and borders over the frames; None without a case or a known place."""
     if degrees is None or not example_cases:
         return None
     height, width = next(iter(example_cases[0].rows.values())).shape[1:]
@@ -185,7 +190,8 @@ def probability_legend() -> list[tuple[str, str]]:
     return [(colour, f"{lowest:g}") for lowest, colour in PROBABILITY_CLASSES.items()]
 
 
-def _case(example_case: ExampleCase, leads: int, origin: Origin) -> Case:
+def _case(example_case: ExampleCase, minutes: Sequence[float], origin: Origin) -> Case:
+    leads = len(minutes)
     all_rows = {**example_case.rows, **example_case.probabilities}
     shapes = {name: np.shape(frames) for name, frames in all_rows.items()}
     if len(set(shapes.values())) != 1 or any(
@@ -200,7 +206,18 @@ def _case(example_case: ExampleCase, leads: int, origin: Origin) -> Case:
         _row(name, np.asarray(frames), origin, is_probability=name in example_case.probabilities)
         for name, frames in all_rows.items()
     ]
-    return Case(example_case.label, example_case.reference_time, score, rows)
+    valid = _valid_times(example_case.time, minutes)
+    return Case(example_case.label, example_case.reference_time, score, rows, valid)
+
+
+def _valid_times(start: np.datetime64 | None, minutes: Sequence[float]) -> list[str]:
+    """Return the valid times as '20:05 UTC'; the date stands before it on another day."""
+    if start is None:
+        return []
+    times = [start + np.timedelta64(round(60 * one), "s") for one in minutes]
+    words = [np.datetime_as_string(one, unit="m").split("T") for one in times]
+    day = np.datetime_as_string(start, unit="D")
+    return [f"{clock} UTC" if date == day else f"{date} {clock} UTC" for date, clock in words]
 
 
 def _row(

@@ -1,7 +1,7 @@
-"""The page of the newest forecast: one HTML file with everything in it, that a person leaves open.
+"""The page of the newest forecast: one self-contained HTML file that a person leaves open.
 
-Its policy forbids to load anything but itself, once there is a newer one, and to run any script but
-ours. Without scripts it shows the first forecast frame and a table.
+Its content security policy allows only our script, and loading a newer version of the page itself.
+Without scripts, it shows the first forecast frame and a table.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from nowcast.radar.grid import WET_RATE
 from nowcast.radar.times import Times
 from nowcast.report.example_frames import averaged
 from nowcast.report.page_frames import FrameSet, probability_frames, rate_frames
-from nowcast.report.page_map import build_scale, path_of
+from nowcast.report.page_map import path_of
 from nowcast.report.page_places import CHART_LEFT, CHART_WIDTH, PagePlace, chart_of
 from nowcast.report.pictures.colours import (
     PROBABILITY_CLASSES,
@@ -31,33 +31,34 @@ from nowcast.report.pictures.colours import (
     RATE_CLASSES_IN_THE_DARK,
 )
 from nowcast.report.rendering import render
+from nowcast.report.scale import build_scale
 
 LARGEST = 800
 """Pixels along the longer side of a frame; larger ones are averaged."""
 MOST = 2_800_000
-"""Bytes of all frames; larger ones are averaged once more."""
+"""Bytes of all frames together; above that, frames are averaged once more."""
 _LATE, _OLD = (3, 15.0), (6, 30.0)
-"""From how many timesteps on data are called late and old, and from how many minutes at least."""
+"""Age in timesteps, and least age in minutes, from which data are called late and old."""
 _MINUTE = np.timedelta64(1, "m")
 
 
 @dataclass(frozen=True, eq=False)
 class ForecastPage:
-    """What the page shows. Row 0 of a frame is the north.
+    """The content of the page. Row 0 of a frame is the north.
 
     Args:
-        observed: (n, h, w) in mm/h, a frame each timestep up to the newest, NaN = missing.
+        observed: (n, h, w) in mm/h, a frame for each timestep up to the newest, NaN = missing.
         rates: (lead, h, w) in mm/h, NaN = missing.
         times: (n + lead,) of all these frames, in UTC.
         thresholds: in mm/h; empty without probabilities.
-        probabilities: (lead, k, h, w) of reaching each threshold, 0 to 1.
+        probabilities: (lead, k, h, w) of a rate at or above each threshold, 0 to 1.
         pixel_km: height and width of a pixel; None if not known.
         lines: of the map by kind (coast, border), each (n, 2) column and row in pixels.
         places: with their answers.
         zone: the time zone of all clock times.
-        warnings: that the rules give, in words; shown on top.
-        about: what to print of the origin, as (name, words).
-        by_other: why another method than the model made the forecast; empty if it is the model.
+        warnings: from the rules, in words; shown on top.
+        about: source, method, date of making and licence for the foot, as (name, words).
+        by_other: why another method made the forecast; empty if the model made it.
     """
 
     observed: NDArray[np.float32]
@@ -75,12 +76,12 @@ class ForecastPage:
 
     @property
     def newest(self) -> int:
-        """The number of the newest observed frame."""
+        """The index of the newest observed frame."""
         return len(self.observed) - 1
 
     @property
     def minutes(self) -> NDArray[np.float64]:
-        """(n + lead,) since the newest observed frame."""
+        """Minutes (n + lead,) since the newest observed frame."""
         minutes: NDArray[np.float64] = (self.times - self.times[self.newest]) / _MINUTE
         return minutes
 
@@ -156,7 +157,7 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
 
 
 def _pictures(page: ForecastPage) -> tuple[FrameSet, dict[float, FrameSet], int]:
-    """All frames as pictures, averaged over n × n pixels so that the page stays small; and n."""
+    """Return all frames as pictures, averaged over n × n pixels to keep the page small, and n."""
     n = -(-max(page.rates.shape[1:]) // LARGEST)
     while True:
         shown = rate_frames(np.concatenate([averaged(page.observed, n), averaged(page.rates, n)]))
@@ -172,14 +173,14 @@ def _pictures(page: ForecastPage) -> tuple[FrameSet, dict[float, FrameSet], int]
 
 
 def _paths(page: ForecastPage) -> dict[str, str]:
-    """The lines of the map by kind, without kinds that have none."""
+    """Return the lines of the map by kind, without empty kinds."""
     height, width = page.rates.shape[1:]
     paths = {kind: path_of(lines, (height, width)) for kind, lines in page.lines.items()}
     return {kind: path for kind, path in paths.items() if path}
 
 
 def _frames(page: ForecastPage) -> list[dict[str, Any]]:
-    """What is told of each frame."""
+    """Return the facts of each frame."""
     rates = [*page.observed, *page.rates]
     kinds = ["observed"] * len(page.observed) + ["forecast"] * len(page.rates)
     times = [local(time, page.zone) for time in page.times]
@@ -205,17 +206,17 @@ def _frame(
 
 
 def _lead(minutes: float) -> str:
-    """'newest', '+5 min' or '−60 min'."""
+    """Return a lead time as 'newest', '+5 min' or '−60 min'."""
     return "newest" if minutes == 0 else f"{'+' if minutes > 0 else '−'}{abs(minutes):g} min"
 
 
 def _legend(light: Mapping[float, str], dark: Mapping[float, str]) -> list[tuple[str, str, str]]:
-    """Each class: its colour on a light and on a dark ground, and its lowest value."""
+    """Return for each class its colour on a light and a dark background, and its lowest value."""
     return [(light[low], dark[low], f"{low:g}") for low in light]
 
 
 def _milliseconds(time: np.datetime64) -> int:
-    """Since 1970."""
+    """Return milliseconds since 1970."""
     return int(time.astype("datetime64[ms]").astype(np.int64))
 
 
@@ -224,7 +225,7 @@ def _number(rate: float) -> float | None:
 
 
 def _stamp(data: Mapping[str, Any], page: ForecastPage) -> str:
-    """Another one whenever the page shows something else."""
+    """Return a stamp that changes with the content of the page."""
     shown = [
         data,
         page.about,

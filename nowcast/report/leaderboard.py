@@ -1,9 +1,11 @@
-"""The leaderboard of trainings: one HTML file with everything in it, that opens from a mail without
-a network. The learning curves of all runs lie over each other.
+"""The leaderboard of trainings: one self-contained HTML file that opens without a network.
+
+The learning curves of all runs are drawn over each other.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,21 @@ from markupsafe import Markup
 
 from nowcast.files import written_whole
 from nowcast.report import rendering
-from nowcast.report.pictures.colours import LINES
-from nowcast.report.svg import SOFT, Chart, nice_ticks, plain, power_of_ten, spread
+from nowcast.report.foot import Facts, made_now
+from nowcast.report.pictures.colours import LINES, page_colours
+from nowcast.report.svg import (
+    SOFT,
+    Chart,
+    nice_ticks,
+    plain,
+    power_of_ten,
+    spread,
+    text_colour,
+)
 from nowcast.runs import Run
 
 COLOURED = 10
-"""The best runs have a colour and a label each; the others are thin lines behind them."""
+"""This many of the best runs have a colour and a label; the others are thin lines behind them."""
 _CURVES = (
     ("validation_csi", "Validation CSI"),
     ("validation_loss", "Validation loss"),
@@ -26,14 +37,12 @@ _CURVES = (
 _UNDEFINED = "–"
 _LABEL_GAP = 12.5
 _MOST_DOTS = 24
-_LOG_FROM = 10.0  # greatest value of a chart over its least, from which on its axis is logarithmic
+_LOG_FROM = 10.0  # ratio of greatest to least value from which an axis is logarithmic
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A run on its place, the folder in which it lies, and its values of the settings that
-    differ.
-    """
+    """A run: its place, its folder, and its values of the settings that differ between runs."""
 
     place: int
     run: Run
@@ -42,18 +51,26 @@ class Entry:
 
 
 def write_leaderboard_page(
-    path: str | Path, title: str, settings: Sequence[str], entries: Sequence[Entry]
+    path: str | Path,
+    title: str,
+    settings: Sequence[str],
+    entries: Sequence[Entry],
+    made: datetime | None = None,
 ) -> Path:
-    """Write the page, whole or not at all. Errors: CannotCreateError, InputOutputError."""
-    page = rendering.render(
-        "leaderboard.html.jinja", "page.js", values_of(title, settings, entries)
-    )
+    """Write the page, whole or not at all; `made` is its date, None is now.
+
+    Errors: CannotCreateError, InputOutputError.
+    """
+    values = values_of(title, settings, entries, made)
+    page = rendering.render("leaderboard.html.jinja", "page.js", values)
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")
     return Path(path)
 
 
-def values_of(title: str, settings: Sequence[str], entries: Sequence[Entry]) -> dict[str, Any]:
+def values_of(
+    title: str, settings: Sequence[str], entries: Sequence[Entry], made: datetime | None = None
+) -> dict[str, Any]:
     """Return the values of the page by the names that its template uses."""
     states = [entry.run.state for entry in entries]
     charts = [_curve(key, name, entries) for key, name in _CURVES]
@@ -63,13 +80,21 @@ def values_of(title: str, settings: Sequence[str], entries: Sequence[Entry]) -> 
         "settings": settings,
         "rows": [_row(entry) for entry in entries],
         "charts": [chart for chart in charts if chart],
-        "colours": LINES[:COLOURED],
+        "colours": page_colours(LINES[:COLOURED]),
+        "foot": [*_data_of(entries), *made_now(made)],
         "left_grey": max(0, len(entries) - COLOURED),
     }
 
 
+def _data_of(entries: Sequence[Entry]) -> Facts:
+    """Return the data that the runs were trained on, each path once."""
+    paths = [entry.run.settings.get("data.path") for entry in entries]
+    known = dict.fromkeys(str(path) for path in paths if path)
+    return [("data", ", ".join(known))] if known else []
+
+
 def score_of(run: Run) -> str:
-    """'CSI 0.4212', '–' before the first epoch."""
+    """Return the best score as 'CSI 0.4212', or '–' before the first epoch."""
     if run.best_epoch is None:
         return _UNDEFINED
     if run.monitor == "csi":
@@ -78,12 +103,12 @@ def score_of(run: Run) -> str:
 
 
 def epochs_of(run: Run) -> str:
-    """'12/50'."""
+    """Return the epochs done and planned as '12/50'."""
     return str(run.epochs) if run.planned is None else f"{run.epochs}/{run.planned}"
 
 
 def duration(seconds: float) -> str:
-    """'45 s', '12 min', '3 h 05 min'."""
+    """Return a duration as '45 s', '12 min' or '3 h 05 min'."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     hours, minutes = divmod(round(seconds / 60), 60)
@@ -108,7 +133,7 @@ def _row(entry: Entry) -> Mapping[str, Any]:
 
 
 def _curve(key: str, title: str, entries: Sequence[Entry]) -> Markup | None:
-    """One metric against the epoch, a line for each run; None without any value."""
+    """Draw one metric against the epoch, a line for each run; None without any value."""
     lines = {entry.place: _values(key, entry.run) for entry in entries}
     every = np.array([value for _, values in lines.values() for value in values])
     every = every[np.isfinite(every)]
@@ -135,7 +160,7 @@ def _curve(key: str, title: str, entries: Sequence[Entry]) -> Markup | None:
 
 
 def _values(key: str, run: Run) -> tuple[list[float], list[float]]:
-    """The epochs of a run and a metric in each, NaN where it is missing."""
+    """Return the epochs of a run, and a metric in each; NaN if it is missing."""
     rows = [row for row in run.rows if isinstance(row.get("epoch"), int | float)]
     values = [row.get(key) for row in rows]
     return (
@@ -145,7 +170,7 @@ def _values(key: str, run: Run) -> tuple[list[float], list[float]]:
 
 
 def _limits(values: Any, key: str) -> tuple[float, float, bool]:
-    """The ends of the axis, and whether it is logarithmic. A CSI begins at 0."""
+    """Return the ends of the axis, and whether it is logarithmic. A CSI begins at 0."""
     low, high = float(values.min()), float(values.max())
     if key == "validation_csi":
         return 0.0, high * 1.05 or 1.0, False
@@ -165,7 +190,7 @@ def _y_ticks(chart: Chart, low: float, high: float, log: bool) -> None:
 
 
 def _label_ends(chart: Chart, lines: Mapping[int, tuple[list[float], list[float]]]) -> None:
-    """The place of each coloured run right of the axes, near the height at which its line ends."""
+    """Write the place of each coloured run right of the axes, near the end of its line."""
     ends = {
         place: finite[-1]
         for place, (_, values) in lines.items()
@@ -175,4 +200,4 @@ def _label_ends(chart: Chart, lines: Mapping[int, tuple[list[float], list[float]
     for place, height in zip(
         ends, spread(heights, _LABEL_GAP, chart.top, chart.bottom), strict=True
     ):
-        chart.words(chart.right + 6, height + 3.8, str(place), colour=f"var(--line-{place - 1})")
+        chart.words(chart.right + 6, height + 3.8, str(place), colour=text_colour(place - 1))

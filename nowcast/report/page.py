@@ -1,12 +1,12 @@
-"""The report of an evaluation: one HTML file with everything in it, that opens from a mail without
-a network.
+"""The report of an evaluation: one self-contained HTML file that opens without a network.
 
-Its policy forbids to load anything but what the file holds, and to run any script but ours. Without
-scripts it shows the first lead time of each case, and all else. The templates hold the words and
-the elements, and escape every value; Python prepares the values.
+Its content security policy allows only what the file holds, and only our script. Without scripts,
+it shows the first lead time of each case, and everything else. The templates hold the words and the
+elements, and escape every value; Python prepares the values.
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,10 @@ from nowcast.report.example_frames import (
     map_over,
     probability_legend,
 )
-from nowcast.report.pictures.colours import forecast_styles
+from nowcast.report.foot import facts_of_counts
+from nowcast.report.pictures.colours import forecast_styles, page_colours
 from nowcast.report.pictures.panel import Degrees
+from nowcast.report.scale import build_scale, pixel_km_of
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL
 
@@ -49,20 +51,22 @@ def write_report(
     settings: Mapping[str, str],
     amounts: Sequence[tuple["xr.Dataset", "xr.Dataset"]] = (),
     degrees: Degrees | None = None,
+    made: datetime | None = None,
 ) -> Path:
     """Write the report of an evaluation as one file, whole or not at all.
 
     Args:
         path: the file.
         scores: from `scores_dataset`.
-        counts: what the scores are made of.
+        counts: the counts that the scores come from; their attributes give the foot and the scale.
         example_cases: cases to show, from best to worst; empty for counts of other evaluations.
-        score_name: what `ExampleCase.score` is.
+        score_name: the name of `ExampleCase.score`.
         origin: whether row 0 of a frame is the south ('lower') or the north ('upper').
-        settings: what to print of the configuration.
+        settings: the configuration to print, by key.
         amounts: scores and counts of sums of rain, for each length of window.
         degrees: longitude and latitude of the pixel centres, for coastlines and borders over the
             frames; None draws none.
+        made: when the report is made; None is now. A report made again differs only in this.
 
     Returns:
         The path.
@@ -73,7 +77,7 @@ def write_report(
     """
     page = render(
         "page.html.jinja",
-        values_of(scores, counts, example_cases, origin, amounts, degrees)
+        values_of(scores, counts, example_cases, origin, amounts, degrees, made)
         | {"score_name": score_name, "settings": settings},
     )
     with written_whole(path) as temporary:
@@ -88,16 +92,21 @@ def values_of(
     origin: Origin = "upper",
     amounts: Sequence[tuple["xr.Dataset", "xr.Dataset"]] = (),
     degrees: Degrees | None = None,
+    made: datetime | None = None,
 ) -> dict[str, Any]:
     """Return the values of all sections, by the names that the templates use."""
     about = about_of(scores, counts)
-    colours = [style["color"] for style in forecast_styles(about.names).values()]
+    styles = forecast_styles(about.names)
+    cases = cases_of(example_cases, about.minutes, origin)
+    pixel_km = pixel_km_of(counts.attrs)
     return {
         "about": about,
-        "colours": colours,
+        "colours": page_colours([style["color"] for style in styles.values()]),
         "headline": sections.headline(scores),
         "curves": sections.curves(scores),
-        "cases": cases_of(example_cases, len(about.minutes), origin),
+        "cases": cases,
+        "pixel_km": pixel_km,
+        "scale": build_scale(cases[0].width * pixel_km[1]) if cases and pixel_km else None,
         "map": map_over(example_cases, origin, degrees),
         "legend": legend(),
         "probability_legend": probability_legend(),
@@ -110,6 +119,7 @@ def values_of(
         "tables": sections.all_scores(scores),
         "data": sections.data(counts),
         "definitions": sections.definitions(),
+        "foot": facts_of_counts(counts.attrs, made),
     }
 
 

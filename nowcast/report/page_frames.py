@@ -1,9 +1,7 @@
-"""Frames of a page that is looked at by day and by night: small pictures of one palette, which can
-be exchanged.
+"""Frames of a page in a light and a dark scheme: small PNG pictures with exchangeable palettes.
 
-All pictures of a set begin with the same bytes: the size, the palette, and what is transparent. So
-a page holds that beginning once for a light ground and once for a dark one, and the rest of each
-picture once.
+All pictures of a set begin with the same bytes: size, palette and transparency. So a page holds
+that beginning once for light and once for dark, and the rest of each picture once.
 """
 
 import base64
@@ -23,11 +21,11 @@ from nowcast.report.pictures.colours import (
 )
 
 _COLOURS = 15
-"""Colours of each palette: any multiple of three, so that the beginning is whole in base64."""
+"""Colours of each palette: a multiple of three, so the beginning ends at a base64 boundary."""
 _HEAD = (8 + 25 + (12 + 3 * _COLOURS) + (12 + _COLOURS)) * 4 // 3
-"""Its length: signature, IHDR, PLTE and tRNS, as base64."""
+"""Length of the beginning in base64: signature, IHDR, PLTE and tRNS."""
 _HATCH = ((140, 140, 140, 70), (140, 140, 140, 150))
-"""Red, green, blue and opacity of missing pixels and of the stripes over them."""
+"""Red, green, blue and opacity of missing pixels, and of the stripes over them."""
 _STRIPES = 48
 """Stripes along the longer side of a frame."""
 
@@ -37,9 +35,9 @@ class FrameSet:
     """Pictures of equal size, in base64.
 
     Args:
-        light: the beginning of each on a light ground.
-        dark: the beginning of each on a dark ground.
-        rest: what follows, for each frame.
+        light: the beginning of each on a light background.
+        dark: the beginning of each on a dark background.
+        rest: the remaining bytes, for each frame.
     """
 
     light: str
@@ -47,7 +45,7 @@ class FrameSet:
     rest: list[str]
 
     def address(self, frame: int) -> str:
-        """Return the data: URI of a frame on a light ground."""
+        """Return the data: URI of a frame on a light background."""
         return f"data:image/png;base64,{self.light}{self.rest[frame]}"
 
 
@@ -79,7 +77,7 @@ def _frames(
 
 
 def _png(classes: NDArray[np.uint8], colours: Mapping[float, str]) -> str:
-    """A picture (h, w) of classes in base64: 0 transparent, the colours, missing, a stripe."""
+    """Return a picture (h, w) in base64; classes: transparent, colours, missing, stripe."""
     from PIL import Image
 
     opaque = [(*bytes.fromhex(one[1:]), 255) for one in colours.values()]

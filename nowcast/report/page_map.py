@@ -1,39 +1,19 @@
-"""What lies over the frames of a page: lines of the map, and a scale."""
+"""The lines of a map over the frames of a page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from nowcast.arrays import Float64Array
 
 _POINTS = 1600
-"""Steps along the longer side of a map that two points of a line are told apart by."""
-_LONGEST = 0.3
-"""Of the width of the map that a scale may take."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """A round length, and the share of the map's width that it takes, in percent."""
-
-    words: str
-    percent: float
-
-
-def build_scale(width_km: float) -> Scale | None:
-    """Return the longest scale of 1, 2 or 5 times a power of ten that is short enough."""
-    if not np.isfinite(width_km) or width_km <= 0:
-        return None
-    power = 10.0 ** np.floor(np.log10(_LONGEST * width_km))
-    length = power * max(one for one in (1, 2, 5) if one * power <= _LONGEST * width_km)
-    return Scale(f"{length:g} km", round(float(100 * length / width_km), 2))
+"""Steps along the longer side of a map: points of a line closer than one step are dropped."""
 
 
 def path_of(lines: Sequence[Float64Array], size: tuple[int, int]) -> str:
     """Return lines (n, 2), column and row in pixels, as the path of an SVG of that size.
 
-    (0, 0) is the centre of the first pixel. What lies outside of the map is left out.
+    (0, 0) is the centre of the first pixel. Points outside the map are left out.
     """
     height, width = size
     grain = max(size) / _POINTS

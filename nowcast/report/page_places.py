@@ -1,4 +1,4 @@
-"""Places on a page: a label, an answer in words, and a small curve."""
+"""Places on a page: a label, an answer in words, and a small chart."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ from nowcast.report.svg import DASHED, INK, SOFT, Chart, nice_ticks
 
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 320.0, 108.0, 24.0, 40.0, 20.0, 20.0
 CHART_LEFT, CHART_WIDTH = _LEFT / _WIDTH, (_WIDTH - _LEFT - _RIGHT) / _WIDTH
-"""Where the axis of time begins and how long it is, as shares of the chart's width."""
+"""Start and length of the time axis, as shares of the chart's width."""
 _LEAST_HIGHEST = 2.0
-"""mm/h at the top of a chart of light rain."""
+"""Least rate in mm/h at the top of a chart."""
 _LEAST_CHANCE = 0.05
-"""A chart of less than that, and of no rain, is left out."""
+"""Without rain, a chart is drawn only if the chance reaches this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +27,9 @@ class PagePlace:
     Args:
         name: as the user gave it.
         sentence: the answer in words.
-        column, row: where it lies, in pixels; None if it is not on the grid.
+        column, row: its position in pixels; None if it is outside the grid.
         rates: (n + lead,) observed and forecast, in mm/h, NaN = unknown.
-        chance: (lead,) of reaching `threshold`, 0 to 1; None if the forecast has none.
+        chance: (lead,) of a rate at or above `threshold`, 0 to 1; None if unknown.
         threshold: in mm/h.
         low, high: (lead,) bounds of the members' rates, in mm/h; None without members.
     """
@@ -46,13 +46,14 @@ class PagePlace:
 
 
 def chart_of(place: PagePlace, minutes: Float64Array, newest: int) -> Markup | None:
-    """Return rates as bars, observed ones narrow, and the chance as a line; None if all is dry or
-    unknown.
+    """Draw rates as bars (observed ones narrow) and the chance as a line.
+
+    Return None if all is dry or unknown.
 
     Args:
         place: the place.
         minutes: (n + lead,) since the newest observed frame.
-        newest: the number of that frame.
+        newest: the index of that frame.
     """
     is_likely = place.chance is not None and bool((place.chance >= _LEAST_CHANCE).any())
     if not is_likely and not (place.rates >= WET_RATE).any():
@@ -76,7 +77,7 @@ def chart_of(place: PagePlace, minutes: Float64Array, newest: int) -> Markup | N
         chart.line(minutes[newest + 1 :], top * place.chance, INK, 1.6)
         for share, words in ((0, "0"), (0.5, "50"), (1, "100 %")):
             chart.words(chart.right + 5, chart.y(top * share) + 3.8, words, colour=SOFT)
-    return chart.svg(f"rates at {place.name}, observed and forecast")
+    return chart.svg(f"rain rates at {place.name}, observed and forecast, mm/h")
 
 
 def _draw_rates(

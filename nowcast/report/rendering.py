@@ -1,7 +1,8 @@
-"""Pages from templates: every value is escaped, and the page may run one script only, its own."""
+"""Pages from templates: every value is escaped, and a page may run only its own script."""
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ def render(template: str, script: str, values: Mapping[str, Any]) -> str:
 
     Args:
         template: its name.
-        script: the name of the page's script, whose hash the page's policy holds.
+        script: the name of the page's script; its hash stands in the page's policy.
         values: by the names that the template uses.
 
     Raises:
@@ -32,5 +33,12 @@ def render(template: str, script: str, values: Mapping[str, Any]) -> str:
     environment.globals["script_hash"] = base64.b64encode(
         hashlib.sha256(text.encode()).digest()
     ).decode()
-    environment.filters.update(listed=listed, thousands="{:,}".format, short="{:g}".format)
+    environment.filters.update(
+        listed=listed, thousands="{:,}".format, short="{:g}".format, breakable=_breakable
+    )
     return environment.get_template(template).render(values)
+
+
+def _breakable(name: str) -> str:
+    """Return a name that a narrow column may break: after underscores, slashes and dots of keys."""
+    return re.sub(r"([_/]|\.(?=[A-Za-z]))", "\\1\u200b", name)

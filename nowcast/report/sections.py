@@ -1,6 +1,4 @@
-"""The sections of the report as plain values made from the datasets; None or empty for a section
-that has nothing to show.
-"""
+"""The sections of the report as plain values from the datasets; None or empty without content."""
 
 import inspect
 from collections.abc import Callable
@@ -27,8 +25,9 @@ Charts = list[Markup]
 
 @dataclass(frozen=True)
 class Headline:
-    """The tables, and for each forecast the thresholds at which it is the best by more than
-    chance; `undecided` are those at which none is. The differences come in groups with a title.
+    """The tables, and the thresholds at which each forecast is the best by more than chance.
+
+    `undecided` are the other thresholds. The differences come in groups with a title.
     """
 
     winners: dict[str, list[str]]
@@ -40,7 +39,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Curves:
-    """Charts against lead time: by event, each group with its title, and of all rates."""
+    """Charts against lead time: groups of events, each with its title, and of all rates."""
 
     by_event: list[tuple[str, Charts]]
     of_all: Charts
@@ -48,7 +47,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Parts:
-    """Charts of parts for each threshold; `first` is the one that is shown first."""
+    """Charts of parts for each threshold; `first` is the threshold shown first."""
 
     first: int
     charts: list[Charts]
@@ -56,8 +55,9 @@ class Parts:
 
 @dataclass(frozen=True)
 class Ensembles:
-    """Charts and Brier scores of forecasts with several members or with probabilities, and which
-    of the two each has, in words.
+    """Charts and Brier scores of forecasts with members or probabilities.
+
+    `members` says in words which of the two each forecast has.
     """
 
     members: dict[str, str]
@@ -79,7 +79,7 @@ class Amount:
 
 @dataclass(frozen=True)
 class Data:
-    """Hours and cases that were scored, shares in percent, and what is missing by forecast."""
+    """Hours and cases scored, shares in percent, and missing pixels by forecast."""
 
     hours: int
     unscored: int
@@ -89,7 +89,7 @@ class Data:
 
 
 def headline(scores: "xr.Dataset") -> Headline:
-    """Return who is better by more than chance, the remarks, and the tables."""
+    """Return the forecasts that are better by more than chance, the remarks and the tables."""
     several = scores.sizes["forecast"] > 1
     is_tested = several and scores.attrs["resamples"] and scores.attrs["blocks"] >= LEAST_BLOCKS
     winners, undecided = tables.winners(scores) if is_tested else ({}, [])
@@ -136,8 +136,8 @@ def parts(scores: "xr.Dataset") -> Parts | None:
 
 
 def ensembles(scores: "xr.Dataset", counts: "xr.Dataset") -> Ensembles | None:
-    """Return reliability, ROC, rank histogram and Brier score of forecasts with more than one
-    member or with probabilities, which have no ranks.
+    """Return reliability, ROC, rank histogram and Brier score of forecasts with several members or
+    with probabilities. The latter have no rank histogram.
     """
     names, members = names_of(scores), counts["members"].values.tolist()
     many = [place for place, m in enumerate(members) if m > 1]
@@ -164,15 +164,15 @@ def amount(scores: "xr.Dataset", counts: "xr.Dataset") -> Amount:
 
 
 def _with_probabilities(counts: "xr.Dataset") -> list[int]:
-    """The places of the forecasts whose probabilities were scored."""
+    """Return the indices of the forecasts with scored probabilities."""
     if "has_probabilities" not in counts:
         return []
     return [int(place) for place in np.flatnonzero(counts["has_probabilities"].values)]
 
 
 def spectra(scores: "xr.Dataset") -> Charts:
-    """Return power by wavelength at the first, the middle and the last lead time, and its ratio
-    to that observed.
+    """Return power by wavelength at the first, middle and last lead time, and its ratio to the
+    observed power.
     """
     if not (scores["wavenumber"].values > 0).any():  # a grid one pixel wide
         return []
@@ -192,7 +192,7 @@ def all_scores(scores: "xr.Dataset") -> list[Table]:
 
 
 def data(counts: "xr.Dataset") -> Data:
-    """Return cases, coverage, and what could not be scored."""
+    """Return cases, coverage, and pixels that could not be scored."""
     total, covered, wet = (
         int(counts[name].sum()) for name in ("total", "observed_covered", "observed_wet")
     )

@@ -1,9 +1,9 @@
-"""Charts as SVG inside a page: small, made at once, and coloured by the page, so that they are
-readable in light, dark and print.
+"""Charts as SVG inside a page: small, quick to draw, and coloured by the page, so they are readable
+in light, in dark and on paper.
 
-Drawn here, since matplotlib takes a tenth of a second and ten kilobytes for each of the fifty
-panels of a report. Python's XML library writes the elements: each is a path or words whose
-attributes are computed, so a template would repeat them and add nothing.
+Matplotlib would take a tenth of a second and ten kilobytes for each of the fifty panels of a
+report. Python's XML library writes the elements: each is a path or text with computed attributes,
+so a template would add nothing.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,7 @@ from numpy.typing import NDArray
 from nowcast.report.pictures.colours import forecast_styles
 
 INK, SOFT, FAINT, GROUND = "var(--ink)", "var(--soft)", "var(--faint)", "var(--ground)"
-"""The page's colours of words and axes, of what stands behind them, of the grid, of the page
-itself.
-"""
+"""The page's colours: of text, of axes and remarks, of grid lines, and of the background."""
 DOTTED, DASHED = "1 3", "5 4"
 _LABEL_GAP, _LONGEST_LABEL = 12.5, 16
 _DIAMOND, _TRIANGLE = [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)], [(0, -1.2), (1.2, 1), (-1.2, 1)]
@@ -36,15 +34,15 @@ _CORNERS: dict[str, list[tuple[float, float]]] = {
     -.3 * 5 ** (k % 2 == 0) * np.cos(k * np.pi / 5)) for k in range(10)], "d": [(.6 * x, y) for x,
     y in _DIAMOND],
 }  # fmt: skip
-"""Of matplotlib's markers, by the letters that they have there; what is not here is a disc."""
+"""Markers by their letters in matplotlib; any other letter is a disc."""
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One forecast in a chart: its number, its marker, its values (n,), NaN = a gap, and the
-    bounds of its interval if known.
+    """One forecast in a chart: its number, marker, values (n,) with gaps at NaN, and the bounds of
+    its interval if known.
     """
 
     number: int
@@ -59,23 +57,31 @@ class Line:
         return f"var(--line-{self.number})"
 
     @property
+    def text_colour(self) -> str:
+        """The page's colour of text about this forecast."""
+        return text_colour(self.number)
+
+    @property
     def width(self) -> float:
-        """The first forecast stands out a little."""
+        """The width of the line in pixels; the first forecast is bolder."""
         return 1.6 if self.number else 2.3
 
 
 def lines_of(names: Sequence[str], values: NDArray[Any], *bounds: NDArray[Any]) -> list[Line]:
-    """A line for each forecast from (forecast, n), and the bounds of its interval."""
+    """Return a line for each forecast from values, and bounds of intervals, (forecast, n)."""
     styles = forecast_styles(names)
     rows = zip(names, values, *bounds, strict=True)
     return [Line(number, styles[name]["marker"], *row) for number, (name, *row) in enumerate(rows)]
 
 
+def text_colour(number: int) -> str:
+    """Return the page's colour of text about a forecast: readable on the page, and under it."""
+    return f"var(--text-{number})"
+
+
 @dataclass(frozen=True)
 class Scale:
-    """From values to pixels: `start` and `end` in values lie at `first` and `last` in pixels;
-    `log`: evenly by factors.
-    """
+    """Maps values to pixels: `start` and `end` lie at `first` and `last`; `log` is logarithmic."""
 
     start: float
     end: float
@@ -84,7 +90,7 @@ class Scale:
     log: bool = False
 
     def __call__(self, values: Any) -> Any:
-        """Pixels; NaN where a value is none, or beyond the ends."""
+        """Return pixels; NaN for a value that is NaN or beyond the ends."""
         low, high = sorted((self.start, self.end))
         inside = np.where(
             (np.asarray(values) >= low) & (np.asarray(values) <= high), values, np.nan
@@ -96,7 +102,7 @@ class Scale:
 
 
 class Chart:
-    """A chart of `width` × `height` CSS pixels, to be drawn upon.
+    """A chart of `width` × `height` CSS pixels to draw on.
 
     Args:
         title: above it, bold.
@@ -131,19 +137,28 @@ class Chart:
             style=f"max-width:{width:g}px",
             role="img",
         )
-        self.words((self.left + self.right) / 2, self.bottom + 33, x_label, anchor="middle")
+        self.words((self.left + self.right) / 2, height - 9, x_label, anchor="middle")
         self.words(self.left, top - 11, title, size=12, bold=True)
 
-    def x_ticks(self, ticks: Sequence[float], labels: Sequence[str], *, grid: bool = True) -> None:
-        """Labels below the axis at these values, and lines up from there."""
+    def x_ticks(
+        self,
+        ticks: Sequence[float],
+        labels: Sequence[str],
+        *,
+        below: Sequence[str] = (),
+        grid: bool = True,
+    ) -> None:
+        """Draw labels below the axis at these values, a second row `below` them, and grid lines."""
         for place, label in zip(self.x(ticks), labels, strict=True):
             if grid:
                 self._stroke(f"M{place:.1f} {self.bottom:g}V{self.top:g}", FAINT, 0.8)
             self.words(place, self.bottom + 14, label, anchor="middle")
+        for place, label in zip(self.x(ticks), below, strict=False):
+            self.words(place, self.bottom + 27, label, anchor="middle", colour=SOFT)
         self._stroke(f"M{self.left:g} {self.bottom:g}H{self.right:g}", SOFT, 0.8)
 
     def y_ticks(self, ticks: Sequence[float], labels: Sequence[str], *, grid: bool = True) -> None:
-        """Labels left of the axis at these values, and lines to the right from there."""
+        """Draw labels left of the axis at these values, and grid lines."""
         for place, label in zip(self.y(ticks), labels, strict=True):
             if grid:
                 self._stroke(f"M{self.left:g} {place:.1f}H{self.right:g}", FAINT, 0.8)
@@ -160,7 +175,7 @@ class Chart:
         dash: str = "",
         opacity: float = 1.0,
     ) -> None:
-        """A line through these values, with a gap where one is NaN."""
+        """Draw a line through these values, with a gap at NaN."""
         path, pen = [], "M"
         for right, up in zip(self.x(x), self.y(y), strict=True):
             if np.isfinite(right) and np.isfinite(up):
@@ -171,7 +186,7 @@ class Chart:
         self._stroke("".join(path), colour, width, dash, opacity)
 
     def dots(self, x: Any, y: Any, marker: str, colour: str, size: float = 2.4) -> None:
-        """Markers at these values, about twice `size` wide."""
+        """Draw markers at these values, about twice `size` wide."""
         disc = (
             f"m{-size:g} 0a{size:g} {size:g} 0 1 0 {2 * size:g} 0a{size:g} {size:g} 0 1 0"
             f" {-2 * size:g} 0z"
@@ -189,7 +204,7 @@ class Chart:
             self._path("".join(path), fill=colour)
 
     def band(self, x: Any, low: Any, high: Any, colour: str) -> None:
-        """What lies between two lines, lightly, with a gap where one is NaN."""
+        """Fill the band between two lines lightly, with a gap at NaN."""
         xs, lows, highs = self.x(x), self.y(low), self.y(high)
         finite = np.isfinite(xs) & np.isfinite(lows) & np.isfinite(highs)
         for run in np.split(np.arange(len(xs)), np.flatnonzero(~finite)):
@@ -201,7 +216,7 @@ class Chart:
                 self._path(f"M{'L'.join(corners)}z", fill=colour, fill_opacity=".1")
 
     def bar(self, x: float, width: float, y: float, colour: str) -> None:
-        """A bar from the bottom up to y."""
+        """Draw a bar from the bottom up to y."""
         left, right, up = self.x(x - width / 2), self.x(x + width / 2), self.y(y)
         self._path(
             f"M{left:.1f} {self.bottom:g}V{up:.1f}H{right:.1f}V{self.bottom:g}z", fill=colour
@@ -218,9 +233,7 @@ class Chart:
         anchor: str = "start",
         bold: bool = False,
     ) -> None:
-        """Words at this pixel, on whose baseline they stand; whatever they hold, they are only
-        text.
-        """
+        """Write words, with their baseline at this pixel; any markup in them stays text."""
         attributes = {"x": f"{x:.1f}", "y": f"{y:.1f}", "font-size": f"{size:g}", "fill": colour}
         if anchor != "start":
             attributes["text-anchor"] = anchor
@@ -229,7 +242,7 @@ class Chart:
         SubElement(self._svg, "text", attributes).text = text
 
     def lines(self, x: NDArray[Any], lines: Sequence[Line]) -> None:
-        """The lines of all forecasts over their intervals, the first one on top."""
+        """Draw the lines of all forecasts over their intervals, the first on top."""
         for line in lines:
             if line.low is not None and line.high is not None:
                 self.band(x, line.low, line.high, line.colour)
@@ -242,9 +255,7 @@ class Chart:
             self.words(*middle, "undefined: no such events", colour=SOFT, anchor="middle")
 
     def label_ends(self, lines: Sequence[Line], names: Sequence[str]) -> None:
-        """The name of each forecast right of the axes, as near to where its line ends as the
-        others let it.
-        """
+        """Write the name of each forecast right of the axes, near the end of its line."""
         heights = {line.number: self.y(line.values) for line in lines}
         ends = {
             number: places[np.isfinite(places)][-1]
@@ -255,11 +266,11 @@ class Chart:
             ends, spread(list(ends.values()), _LABEL_GAP, self.top, self.bottom), strict=True
         ):
             self.words(
-                self.right + 7, height + 3.8, short(names[number]), colour=f"var(--line-{number})"
+                self.right + 7, height + 3.8, short(names[number]), colour=text_colour(number)
             )
 
     def svg(self, description: str) -> Markup:
-        """Return the chart as an element of a page. `description` is read out to the blind."""
+        """Return the chart as an element of a page; screen readers read out `description`."""
         self._svg.set("aria-label", description)
         return Markup(tostring(self._svg, encoding="unicode"))
 
@@ -278,25 +289,26 @@ class Chart:
 
 
 def label_room(names: Sequence[str]) -> float:
-    """Pixels to the right of the axes that the names of the forecasts need."""
+    """Return the pixels that the names of the forecasts need right of the axes."""
     return 14 + 6.4 * min(_LONGEST_LABEL, max(map(len, names), default=0))
 
 
 def listed(words: Sequence[str]) -> str:
-    """'1', '1 and 2', '1, 2 and 5'."""
+    """Return words as a list in a sentence: '1', '1 and 2', '1, 2 and 5'."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def short(name: str) -> str:
-    """A name cut to what fits beside a line."""
+    """Return a name, cut to fit next to a line."""
     return name if len(name) <= _LONGEST_LABEL else f"{name[: _LONGEST_LABEL - 1]}…"
 
 
 def nice_ticks(
     low: float, high: float, most: int = 6, steps: Sequence[float] = (1, 2, 2.5, 5, 10)
 ) -> list[float]:
-    """At most about `most` round numbers from low to high, as far apart as one of `steps` times
-    a power of ten.
+    """Return about `most` round numbers or fewer from low to high.
+
+    Their spacing is one of `steps` times a power of ten.
     """
     rough = (high - low) / most
     power = 10.0 ** np.floor(np.log10(rough))
@@ -308,23 +320,26 @@ def nice_ticks(
 
 
 def plain(value: float) -> str:
-    """A number without an exponent, its thousands parted, with a true minus."""
+    """Return a number with commas at thousands and a true minus; from a million on as '15·10⁶'."""
+    if abs(value) >= 1e6:
+        return f"{plain(value / 1e6)}·10⁶"
     text = f"{value:,.9f}".rstrip("0").rstrip(".").replace("-", "−")
     return "0" if text == "−0" else text
 
 
 def power_of_ten(power: int) -> str:
-    """'10⁻³'."""
+    """Return a power of ten as '10⁻³'."""
     return "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
 def spread(wanted: Sequence[float] | NDArray[Any], gap: float, low: float, high: float) -> Numbers:
-    """Places as near to those wanted as lets neighbours be `gap` apart, between `low` and
-    `high` while there is room.
+    """Return places near the wanted ones, with neighbours at least `gap` apart.
+
+    They lie between `low` and `high` if they fit.
     """
     order = np.argsort(wanted, kind="stable")
     steps = gap * np.arange(len(order))
-    # neighbours that touch, each by where it would have the first of them
+    # runs of neighbours that touch; each gives the place that it wants for the first of its run
     runs: list[list[float]] = []
     for place in np.asarray(wanted, dtype=np.float64)[order] - steps:
         runs.append([place])

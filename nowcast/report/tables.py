@@ -1,6 +1,4 @@
-"""The tables of the report as plain values: the headline with intervals, what differs by more
-than chance, all scores, missing pixels.
-"""
+"""The tables of the report as plain values: headline, differences, all scores, missing pixels."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ UNDEFINED = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its text, and in small type below it an interval or a remark."""
+    """A cell of a table: its text, and below it an interval or a remark in small type."""
 
     text: str
     small: str = ""
@@ -30,7 +28,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table: its head, rows of a heading and cells, a caption, and the class of its style."""
+    """A table: its head, its rows (heading and cells), a caption, and the class of its style."""
 
     head: list[Cell]
     rows: list[tuple[str, list[Cell]]]
@@ -39,8 +37,9 @@ class Table:
 
 
 def headline(scores: "xr.Dataset") -> list[Table]:
-    """CSI and HSS by threshold, and errors: `…_mean` of each forecast with its interval, the
-    best bold where that is no chance.
+    """Return CSI and HSS by threshold, and errors: `…_mean` of each forecast with its interval.
+
+    A forecast that is the best by more than chance is bold.
     """
     names = names_of(scores)
     tables = [
@@ -63,8 +62,8 @@ def headline(scores: "xr.Dataset") -> list[Table]:
 
 
 def winners(scores: "xr.Dataset") -> tuple[dict[str, list[str]], list[str]]:
-    """The thresholds at which each forecast has the best CSI by more than chance, and those at
-    which none has.
+    """Return the thresholds at which each forecast has the best CSI by more than chance, and the
+    thresholds at which none has.
     """
     found: dict[str, list[str]] = {name: [] for name in names_of(scores)}
     undecided: list[str] = []
@@ -77,9 +76,11 @@ def winners(scores: "xr.Dataset") -> tuple[dict[str, list[str]], list[str]]:
 
 
 def differences(scores: "xr.Dataset") -> list[tuple[str, list[Table]]]:
-    """The differences of the forecasts, with intervals, in groups with a title; bold where it is
-    more than chance. Of two forecasts one group without a title, a table a score; of several a
-    group a score, a matrix a threshold.
+    """Return the differences of the forecasts with intervals, in groups with a title.
+
+    Differences by more than chance are bold. Two forecasts give one group without a title, with a
+    table for each score. More forecasts give a group for each score, with a matrix for each
+    threshold.
     """
     of_all = [
         score
@@ -104,7 +105,7 @@ def differences(scores: "xr.Dataset") -> list[tuple[str, list[Table]]]:
 
 
 def _of_two(scores: "xr.Dataset", of_all: Sequence[Score]) -> list[Table]:
-    """The first forecast minus the other, a row for each threshold or score."""
+    """Return the first forecast minus the other, a row for each threshold or score."""
     first, other = names_of(scores)
     head = [f"{first} minus …", other]
     tables = [
@@ -129,7 +130,7 @@ def _of_two(scores: "xr.Dataset", of_all: Sequence[Score]) -> list[Table]:
 def _matrix(
     scores: "xr.Dataset", score: Score, title: str, threshold: float | None = None
 ) -> Table:
-    """The forecast of each row minus that of each column, by one score."""
+    """Return the matrix of one score: the forecast of each row minus that of each column."""
     names = names_of(scores)
     places = range(len(names))
     rows = [
@@ -149,9 +150,7 @@ def _matrix(
 
 
 def all_scores(scores: "xr.Dataset", shown: Sequence[Score], forecast: int) -> Table:
-    """All these scores of one forecast by threshold, each as its mean over lead times and
-    pooled.
-    """
+    """Return these scores of one forecast by threshold, each as mean over lead times and pooled."""
     ways = [(score, how) for score in shown for how in ("mean", "pooled")]
     here = scores.isel(part=0, forecast=forecast)
     columns = [here[f"{score.name}_{how}"].values for score, how in ways]
@@ -170,7 +169,7 @@ def all_scores(scores: "xr.Dataset", shown: Sequence[Score], forecast: int) -> T
 
 
 def missing(counts: "xr.Dataset") -> Table:
-    """Pixels that were to be scored, and those that were not, by forecast."""
+    """Return the observed pixels, and those not scored, by forecast."""
     total = int(counts["total"].sum())
     rows = []
     for place, name in enumerate(names_of(counts)):
@@ -178,7 +177,7 @@ def missing(counts: "xr.Dataset") -> Table:
         share = f"{100 * lacking / total:.3g} %" if total else UNDEFINED
         rows.append((name, [Cell(f"{total:,}"), Cell(f"{lacking:,}"), Cell(share)]))
     return _table(
-        ["forecast", "pixels of observed frames", "not scored, for they are missing", "share"], rows
+        ["forecast", "pixels of observed frames", "not scored because missing", "share"], rows
     )
 
 
@@ -187,8 +186,9 @@ def _table(head: Sequence[str], rows: Iterable[tuple[str, list[Cell]]]) -> Table
 
 
 def _cells(scores: "xr.Dataset", score: Score, threshold: float | None = None) -> list[Cell]:
-    """The mean of one score for each forecast, with its interval below, the best bold where it
-    is so by more than chance.
+    """Return the mean of one score for each forecast, with its interval.
+
+    A forecast that is the best by more than chance is bold.
     """
     where = {} if threshold is None else {"threshold": threshold}
     mean = f"{score.name}_mean"
@@ -209,8 +209,8 @@ def _cells(scores: "xr.Dataset", score: Score, threshold: float | None = None) -
 def _difference_cell(
     scores: "xr.Dataset", score: Score, pair: tuple[int, int], threshold: float | None = None
 ) -> Cell:
-    """The mean of one forecast minus that of another, with its interval below, bold where it is
-    more than chance.
+    """Return the mean of one forecast minus that of another, with its interval; bold if the
+    difference is more than chance.
     """
     name = f"{score.name}_mean_difference"
     where = {} if threshold is None else {"threshold": threshold}
@@ -239,7 +239,7 @@ def _interval(here: "xr.Dataset", name: str, places: int, **place: int) -> str:
 
 
 def number(value: float, places: int = 3, signed: bool = False) -> str:
-    """With a true minus; '–' where undefined."""
+    """Return a number with a true minus; '–' if undefined."""
     if not np.isfinite(value):
         return UNDEFINED
     value = round(value, places) + 0.0  # no −0.000

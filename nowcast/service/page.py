@@ -1,9 +1,6 @@
 """The page of the newest forecast: the observations of the last hour, and the forecast."""
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from datetime import datetime, tzinfo
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +11,16 @@ from nowcast.config.predict import MODEL
 from nowcast.forecast.dataset import REFERENCE_TIME, open_forecast
 from nowcast.forecast.file_members import REALIZATION
 from nowcast.forecast.file_probability import FileProbabilities, probabilities_of
-from nowcast.places.zone import zone_name
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.georeference import place_of_grid
 from nowcast.radar.placing.place import origin_of
 from nowcast.radar.times import Times
+from nowcast.report.foot import facts_of_forecast, method_of
 from nowcast.report.forecast_page import ForecastPage, write_forecast_page
+from nowcast.report.scale import sides_km
 from nowcast.service.input_window import Need
 from nowcast.service.live_frames import FrameSource
-from nowcast.service.page_map import lines_on_page, sides_km
+from nowcast.service.page_map import lines_on_page
 from nowcast.service.page_places import places_on_page
 from nowcast.service.publication import METHOD_REASON, newest_forecast
 from nowcast.service.questions import Questions, Warned
@@ -82,7 +80,10 @@ def build_page(
         places=places_on_page(forecast, observed, questions.places, questions.zone, turned=turned),
         zone=questions.zone,
         warnings=warnings,
-        about=list(_about(forecast, questions.zone)),
+        about=[
+            *facts_of_forecast(forecast.attrs, questions.zone),
+            ("time zone", str(questions.zone)),
+        ],
         by_other=_by_other(forecast),
     )
 
@@ -117,40 +118,6 @@ def _observed(forecast: xr.Dataset, source: FrameSource) -> tuple[Times, NDArray
     return times, frames
 
 
-def _about(forecast: xr.Dataset, zone: tzinfo) -> Iterator[tuple[str, str]]:
-    """Yield the attribution of the data, the origin of the forecast, and when it was made."""
-    attrs = {name: str(value) for name, value in forecast.attrs.items()}
-    for words, name in (
-        ("radar", "input_institution"),
-        ("radar product", "input_title"),
-        ("licence of the radar data", "input_license"),
-        ("forecast by", "institution"),
-        ("licence of the forecast", "license"),
-        ("contact", "contact"),
-    ):
-        if attrs.get(name, "not stated") != "not stated":
-            yield words, attrs[name]
-    yield "method", _method(attrs)
-    yield "program", attrs.get("source", "").partition(":")[0]
-    with suppress(ValueError):  # another program changed the history
-        made = datetime.fromisoformat(attrs.get("history", "")[:20]).astimezone(zone)
-        yield "made", f"{made:%Y-%m-%d %H:%M} {zone_name(made)}"
-    yield "time zone", str(zone)
-
-
-def _method(attrs: dict[str, str]) -> str:
-    """Return the name of the method: for a model the name of its file and the start of its
-    checksum, for several models their number.
-    """
-    method = attrs.get("method", MODEL)
-    if method != MODEL or "checkpoint" not in attrs:
-        return method.replace("_", " ")
-    digits = attrs.get("checkpoint_sha256", "")[:12]
-    with suppress(ValueError, TypeError):  # raised for a single path
-        return f"{len(json.loads(attrs['checkpoint']))} models combined"
-    return f"model {Path(attrs['checkpoint']).name}" + (f" ({digits})" if digits else "")
-
-
 def _by_other(forecast: xr.Dataset) -> str:
     reason = str(forecast.attrs.get(METHOD_REASON, "")).removeprefix(f"{MODEL}: ")
-    return reason and f"Forecast by {_method(forecast.attrs)}, not by the model: {reason}"
+    return reason and f"Forecast by {method_of(forecast.attrs)}, not by the model: {reason}"

@@ -168,7 +168,7 @@ def test_without_rain_no_arrow_is_drawn_and_that_is_said(
     dry[RATE][:] = 0
     dry.to_netcdf("dry.nc", engine="netcdf4")
     outcome = run("plot", "dry.nc", "motion=true")
-    assert outcome.code == 0 and "dry.nc: no rain can be followed" in outcome.err
+    assert outcome.code == 0 and "dry.nc: its frames show no rain to follow" in outcome.err
     assert drawn[0]["arrows"] is None
 
 

@@ -90,10 +90,10 @@ def test_rain_starts_stops_and_comes_again() -> None:
             "Rain starts at 12:05 UTC, lasts until 12:05 at least; heaviest 1 mm/h at 12:05; not"
             " known after 12:05.",
         ),
-        (asked([NAN, 1], observed=0.0), "Dry now; the forecast knows no more of it."),
+        (asked([NAN, 1], observed=0.0), "Dry now; the first forecast frame does not cover it."),
         (
             asked([NAN, 1], observed=NAN),
-            "Not known whether it rains now; the forecast knows no more of it.",
+            "Not known whether it rains now; the first forecast frame does not cover it.",
         ),
         (asked([NAN, NAN]), "Not covered by the forecast."),
     ],

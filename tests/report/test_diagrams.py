@@ -225,7 +225,9 @@ def test_an_unskilled_ensemble_lies_on_the_diagonals() -> None:
         },
     )
     assert "area 0.500" in words(diagrams_ensemble.roc(scores, 1.0, [0]))
-    assert "≥ 1 mm/h" in words(diagrams_ensemble.reliability(scores, 1.0, [0])[0])
+    assert "observed frequency ≥ 1 mm/h" in words(
+        diagrams_ensemble.reliability(scores, 1.0, [0])[0]
+    )
     (curve,), (flat,) = (
         points(chart, "line-0")[:1]
         for chart in (

@@ -23,9 +23,10 @@ from PIL import Image
 
 from nowcast.report.forecast_page import ForecastPage, values_of, write_forecast_page
 from nowcast.report.page_frames import probability_frames, rate_frames
-from nowcast.report.page_map import build_scale, path_of
+from nowcast.report.page_map import path_of
 from nowcast.report.page_places import PagePlace, chart_of
 from nowcast.report.pictures.colours import RATE_CLASSES, RATE_CLASSES_IN_THE_DARK
+from nowcast.report.scale import build_scale
 
 HOSTILE = "</script><script>alert('a')</script> & \"co\""
 NOON = np.datetime64("2024-06-02T12:00", "ns")

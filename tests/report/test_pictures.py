@@ -32,7 +32,8 @@ def dataset() -> xr.Dataset:
         {"csi": (("part", *dims), csi), "csi_low": (dims, csi[0] - 0.1), "csi_high": (dims,
         csi[0] + 0.05)}, {
             "part": ["all", "day 2020-01-01"], "forecast": ["model", "persistence"],
-            "lead_time": [6.0, 12.0, 18.0, 24.0], "threshold": [0.5, 2.0, 30.0, 50.0],
+            "lead_time": [6.0, 12.0, 18.0, 24.0],
+            "threshold": ("threshold", [0.5, 2.0, 30.0, 50.0], {"units": "mm h-1"}),
         },
     )  # fmt: skip
 

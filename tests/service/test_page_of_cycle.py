@@ -25,9 +25,10 @@ from nowcast.forecast.dataset import build_forecast, open_forecast, write_foreca
 from nowcast.radar import Weather, open_grid, write_synthetic
 from nowcast.radar.placing.cropping import degrees_of
 from nowcast.radar.placing.georeference import axis_in_degrees, axis_in_metres, place_of_grid
+from nowcast.report.scale import sides_km
 from nowcast.service.live_frames import FrameSource
 from nowcast.service.page import build_page, write_page
-from nowcast.service.page_map import lines_on_page, sides_km
+from nowcast.service.page_map import lines_on_page
 from nowcast.service.publication import forecast_path
 from nowcast.service.questions import read_questions
 
@@ -194,7 +195,7 @@ def test_the_page_names_the_method_and_why_it_stood_in(words: list[str], radar: 
     with_it = FrameSource(config), read_questions(config)
     by_model = forecast.assign_attrs(checkpoint="/home/me/best.pt", checkpoint_sha256="ab" * 32)
     page = build_page(by_model, *with_it)
-    assert ("method", "model best.pt (abababababab)") in page.about and page.by_other == ""
+    assert ("method", "model best.pt (SHA-256 abababababab)") in page.about and page.by_other == ""
     instead = forecast.assign_attrs(method="persistence", method_reason="model: no frame at 05:55")
     page = build_page(instead, *with_it)
     assert page.by_other == "Forecast by persistence, not by the model: no frame at 05:55"

@@ -1,1 +1,1 @@
-"""Pictures of rain and of scores, drawn with matplotlib and without a display: PNG, GIF, MP4."""
+"""Pictures of rain and of scores as PNG, GIF and MP4, drawn with Matplotlib without a display."""

@@ -1,4 +1,4 @@
-"""Arrows of the rain's motion over a picture of a grid, and how fast they are."""
+"""Arrows of the rain's motion over a picture of a grid, with their speed."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ class Arrows:
 
     motion: (2, hc, wc) in pixels per timestep, x then y, on the coarse grid; NaN draws no arrow.
     speed: of one pixel per timestep, in `unit`.
-    unit: as "km/h".
+    unit: of speed, such as "km/h".
     """
 
     motion: Float32Array
@@ -45,8 +45,9 @@ def only_over_coverage(motion: Float32Array, covered: NDArray[np.bool_]) -> Floa
 
 
 def draw_arrows(panel: "Axes", arrows: Arrows, shape: tuple[int, int]) -> None:
-    """Draw some of the arrows into a panel of frames (h, w), the fastest as long as they are
-    apart.
+    """Draw some of the arrows into a panel of frames (h, w).
+
+    The fastest arrow is as long as the spacing of the arrows.
     """
     x, y, u, v = _drawn(arrows, shape)
     panel.quiver(
@@ -57,9 +58,7 @@ def draw_arrows(panel: "Axes", arrows: Arrows, shape: tuple[int, int]) -> None:
 
 
 def keys_of(arrows: Arrows, shape: tuple[int, int]) -> list["Line2D"]:
-    """The entry of a legend that says which speed the longest arrow stands for; none if no arrow
-    is drawn.
-    """
+    """Return the legend's entry with the speed of the longest arrow; none without arrows."""
     from matplotlib.lines import Line2D
 
     _, _, u, v = _drawn(arrows, shape)
@@ -74,7 +73,7 @@ def keys_of(arrows: Arrows, shape: tuple[int, int]) -> list["Line2D"]:
 
 
 def _drawn(arrows: Arrows, shape: tuple[int, int]) -> tuple[NDArray[np.floating], ...]:
-    """The column, row and motion (x, y) of each arrow that is drawn."""
+    """Return the column, row and motion (x, y) of each drawn arrow."""
     step = _apart(shape) // COARSE
     rows, columns = (
         np.arange(step // 2 if length > step // 2 * COARSE else 0, (length - 1) // COARSE + 1, step)
@@ -91,5 +90,5 @@ def _longest(u: NDArray[np.floating], v: NDArray[np.floating]) -> float:
 
 
 def _apart(shape: tuple[int, int]) -> int:
-    """Pixels from one arrow to the next."""
+    """Return the spacing of the arrows in pixels."""
     return COARSE * max(1, -(-max(shape) // (_MOST * COARSE)))

@@ -1,12 +1,10 @@
-"""Pictures of scores and of training: CSI against lead time, learning curves.
-
-Drawn without a display.
-"""
+"""Pictures of scores and of training: CSI against lead time, learning curves."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nowcast.report.diagrams import at_or_above
 from nowcast.report.pictures import canvas
 from nowcast.report.pictures.colours import INK, forecast_styles
 from nowcast.untrusted.files import importing_plainly
@@ -18,23 +16,23 @@ if TYPE_CHECKING:
 _TRAINING, _VALIDATION = "#1f5fb4", "#e07b00"
 
 
-def draw_csi(dataset: "xr.Dataset", path: str | Path) -> Path:
-    """CSI against lead time, a panel for each threshold and a line for each forecast; a gap where
-    it is undefined.
+def draw_csi(dataset: "xr.Dataset", path: str | Path, foot: str = "") -> Path:
+    """Draw CSI against lead time, a panel for each threshold and a line for each forecast.
 
-    Of a dataset with parts that of all cases is drawn; a band is the interval `csi_low` to
-    `csi_high`, where there is one.
+    A line has a gap where CSI is undefined. A band is the interval `csi_low` to `csi_high` if the
+    dataset has it. From a dataset with parts, the part of all cases is drawn. `foot` is a small
+    line below all.
     """
     dataset = dataset.sel(part="all") if "part" in dataset.dims else dataset
     thresholds = dataset["threshold"].values
     columns = min(3, len(thresholds))
     rows = -(-len(thresholds) // columns)
     width = 3.1 * columns + 0.6
-    figure = canvas.new_figure(width, 2.5 * rows + 0.7)
+    figure = canvas.new_figure(width, 2.5 * rows + 0.7, foot=foot)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for number, (panel, threshold) in enumerate(zip(panels.flat, thresholds, strict=False)):
         _draw_csi_panel(panel, dataset.sel(threshold=threshold))
-        panel.set_title(f"≥ {threshold:g} mm/h", fontsize=10, color=INK)
+        panel.set_title(at_or_above(dataset, threshold), fontsize=10, color=INK)
         if number + columns >= len(thresholds):
             panel.set_xlabel("lead time, minutes")
             panel.tick_params(labelbottom=True)
@@ -54,18 +52,20 @@ def draw_csi(dataset: "xr.Dataset", path: str | Path) -> Path:
 
 
 def _entry_width(labels: Sequence[str]) -> float:
-    """Inches that the longest entry of a legend takes."""
+    """Return the width in inches of the longest entry of a legend."""
     return 0.75 + 0.075 * max(map(len, labels))
 
 
-def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
-    """Learning curves of rows with epoch, train_loss, validation_loss, validation_csi and
-    learning_rate, one an epoch.
+def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path, foot: str = "") -> Path:
+    """Draw the learning curves of a training.
+
+    rows: one an epoch, with epoch, train_loss, validation_loss and validation_csi. foot: a small
+    line below all.
     """
     with importing_plainly():
         from matplotlib.ticker import MaxNLocator
 
-    figure = canvas.new_figure(8.0, 3.2)
+    figure = canvas.new_figure(8.0, 3.2, foot=foot)
     losses, csi = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
     for key, colour, label in (
@@ -89,7 +89,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
 
 
 def _numbers(rows: Sequence[Mapping[str, Any]], key: str) -> list[float]:
-    """One column as numbers, NaN, and so a gap, where a row lacks it."""
+    """Return one column as numbers; NaN, drawn as a gap, where a row lacks it."""
     return [float("nan") if row.get(key) is None else float(row[key]) for row in rows]
 
 

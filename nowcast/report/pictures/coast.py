@@ -1,7 +1,7 @@
 """Coastlines and borders of countries, from Natural Earth (public domain, version 4.1, 1:10m).
 
-Simplified by scripts/natural_earth.py to about 1 km, without Antarctica, lakes, and islands under
-2 km. Borders are Natural Earth's: those in force, whether or not both sides agree.
+scripts/natural_earth.py simplifies them to about 1 km, and drops Antarctica, lakes, and islands
+under 2 km. Borders are Natural Earth's: those in force, whether or not both sides agree.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ _FILE = "natural_earth.npz"
 class _World:
     """All lines, end to end.
 
-    points: (n, 2) in degrees. is_segment, is_border: of each point and the next, (n - 1,);
-    from the end of one line to the start of the next is no segment.
+    points: (n, 2) in degrees. is_segment, is_border: for each pair of a point and the next,
+    (n - 1,). The step from one line to the next is not a segment.
     """
 
     points: Float64Array
@@ -36,7 +36,7 @@ class _World:
 def lines_within(
     west: float, south: float, east: float, north: float, kind: Kind | None = None
 ) -> list[Float64Array]:
-    """Return the lines that touch a box, cut off at the first point outside of it.
+    """Return the lines that touch a box, cut at the first point outside.
 
     Args:
         west, south, east, north: the box in degrees; if it crosses the date line, either
@@ -81,7 +81,7 @@ def _cut(
 
 @cache
 def _world() -> _World:
-    """Read the package's file: the first point of each line, then its steps, as integers."""
+    """Read the file: integers, for each line its first point and its steps."""
     with files(__package__).joinpath(_FILE).open("rb") as file, np.load(file) as stored:
         counts = stored["counts"].astype(np.int64)
         starts = np.cumsum(counts) - counts

@@ -1,5 +1,6 @@
-"""Colours: of rain rates, in discrete classes with a familiar and a colour-blind-safe choice,
-of probabilities, and of the lines of forecasts.
+"""Colours of rain rates, of probabilities, and of the lines of forecasts.
+
+Rates have discrete classes, in a familiar scale and in one for colour-blind readers.
 """
 
 from collections.abc import Sequence
@@ -24,8 +25,8 @@ RATE_CLASSES = {
     30.0: "#dd2c27",
     50.0: "#96127f",
 }
-"""Lowest rate of each class, mm/h, and its colour as weather services show radar; below the
-first is dry: white.
+"""Lowest rate of each class in mm/h, and its colour as weather services show radar; rates below
+the first class are dry and white.
 """
 _INFERNO = (
     "#f2ea69",
@@ -39,9 +40,10 @@ _INFERNO = (
     "#000004",
 )
 COLOURS = {"radar": RATE_CLASSES, "colour_blind": dict(zip(RATE_CLASSES, _INFERNO, strict=True))}
-"""Scales of the same classes by name. 'colour_blind' (after matplotlib's inferno, reversed)
-darkens from class to class, so that their order can also be seen without telling red from
-green, or in black and white.
+"""Colour scales of the same classes by name.
+
+'colour_blind' is matplotlib's inferno, reversed: each class is darker than the one before, so their
+order is visible without telling red from green, and in black and white.
 """
 PROBABILITY_CLASSES = {
     0.05: "#ffe4c6",
@@ -55,8 +57,9 @@ PROBABILITY_CLASSES = {
     0.8: "#55390d",
     0.9: "#3e2803",
 }
-"""Lowest probability of each class and its colour, darker by the same step of CIELAB lightness from
-class to class; below the first it is white.
+"""Lowest probability of each class, and its colour; below the first it is white.
+
+Each class is darker than the one before by the same step of CIELAB lightness.
 """
 _IN_THE_DARK = (
     "#26415c",
@@ -70,14 +73,20 @@ _IN_THE_DARK = (
     "#d94fc4",
 )
 RATE_CLASSES_IN_THE_DARK = dict(zip(RATE_CLASSES, _IN_THE_DARK, strict=True))
-"""The same classes on a dark ground: there the lightest rain is the darkest colour."""
+"""The same classes on a dark background, where the lightest rain has the darkest colour."""
 PROBABILITY_CLASSES_IN_THE_DARK = dict(
     zip(PROBABILITY_CLASSES, reversed(PROBABILITY_CLASSES.values()), strict=True)
 )
-"""The same of probabilities: the higher, the brighter."""
+"""The same for probabilities: a higher one is brighter."""
 DRY, NOT_COVERED, INK, EDGE, FAINT = "#ffffff", "#c4c4c4", "#333333", "#9a9a9a", "#e3e3e3"
+SOFT = "#5b6065"
+"""Of small text on white."""
+PAGE, DARK_PAGE = "#ffffff", "#14171a"
+"""The background of a report, light and dark, as in templates/page.css."""
+READABLE = 4.6
+"""Least contrast of text in a line's colour: WCAG asks for 4.5."""
 MISSING = "not covered, or no forecast"
-"""What a legend calls a missing pixel; in a forecast its rain would come from outside the grid."""
+"""The legend's name for a missing pixel; in a forecast, its rain comes from outside the grid."""
 
 LINES = (
     "#1f5fb4",
@@ -98,14 +107,15 @@ LINES = (
 )
 _MARKERS = "osDp^vPX*dh<>8H"
 _KNOWN = ("model", *RECORDS)
-"""The forecasts that `evaluate` names itself: each looks the same in all pictures of all
+"""The forecasts that `evaluate` names itself; each has one colour in the pictures of all
 evaluations.
 """
 
 
 def rate_colours(colours: str = "radar") -> tuple["Colormap", "BoundaryNorm"]:
-    """Discrete colours: a rate at or above the lowest of its class has the colour of the class;
-    dry is white, masked is grey.
+    """Return discrete colours of rates: from the lowest rate of a class on, a pixel has its colour.
+
+    Dry pixels are white, masked ones grey.
     """
     classes = COLOURS[colours]
     *within, above = classes.values()
@@ -113,12 +123,53 @@ def rate_colours(colours: str = "radar") -> tuple["Colormap", "BoundaryNorm"]:
 
 
 def probability_colours() -> tuple["Colormap", "BoundaryNorm"]:
-    """Discrete colours of probabilities: one at or above the lowest of its class has the colour of
-    the class; below the first class it is white, masked is grey.
+    """Return discrete colours of probabilities, as `rate_colours` does; below the first class it is
+    white, masked pixels are grey.
     """
     within = list(PROBABILITY_CLASSES.values())
     bounds = np.array([*PROBABILITY_CLASSES, 1.0], np.float32).tolist()  # as probabilities are
     return _scale(within, within[-1], bounds)
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours "#rrggbb" by WCAG 2.1, from 1 to 21; text needs 4.5."""
+    lighter, darker = sorted(map(_luminance, (one, other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def as_text(colour: str, ground: str) -> str:
+    """Return a colour moved towards black or white until text in it is readable on a background.
+
+    Example:
+        >>> as_text("#e07b00", "#ffffff"), as_text("#1f5fb4", "#ffffff")
+        ('#b06100', '#1f5fb4')
+    """
+    end = 0 if _luminance(ground) > 0.2 else 255
+    parts = bytes.fromhex(colour[1:])
+    for percent in range(101):
+        mixed = "#" + bytes(part + (end - part) * percent // 100 for part in parts).hex()
+        if contrast(mixed, ground) >= READABLE:
+            break
+    return mixed
+
+
+def page_colours(lines: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return for each line of a page its colour, and that of text about it on a light and on a dark
+    page.
+    """
+    return [(line, as_text(line, PAGE), as_text(_lighter(line), DARK_PAGE)) for line in lines]
+
+
+def _lighter(colour: str) -> str:
+    """Return a colour a third of the way to white."""
+    return "#" + bytes(part + (255 - part) // 3 for part in bytes.fromhex(colour[1:])).hex()
+
+
+def _luminance(colour: str) -> float:
+    """Return the relative luminance of sRGB by WCAG 2.1, from 0 to 1."""
+    parts = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
 def _scale(
@@ -132,8 +183,9 @@ def _scale(
 
 
 def forecast_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """{"color", "marker"} of the line of each forecast, by name: fixed for what `evaluate`
-    names itself, then what is left, in turn.
+    """Return {"color", "marker"} of each forecast's line by its name.
+
+    Forecasts that `evaluate` names itself have fixed ones; the others take the rest in turn.
     """
     left = [
         number

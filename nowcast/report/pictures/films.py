@@ -1,6 +1,4 @@
-"""Films: pictures one after the other, as GIF with one fixed palette, or as MP4 that browsers
-play.
-"""
+"""Films: a sequence of pictures as GIF with one fixed palette, or as MP4 that browsers play."""
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
@@ -20,22 +18,22 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Picture = npt.NDArray[np.uint8]
-"""(h, w, 3), red, green and blue."""
+"""An image (h, w, 3) of red, green and blue."""
 _H264 = (
     "-an", "-vcodec", "libx264", "-crf", "14", "-movflags", "+faststart",
     "-vf", "scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,"
     "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709",
-    # said, for players guess by the size
+    # stated, because players otherwise guess from the size
 )  # fmt: skip
 
 
 def write_gif(
     path: str | Path, pictures: Iterable[Picture], frames_per_second: float, colours: Sequence[str]
 ) -> Path:
-    """A GIF that loops.
+    """Write a GIF that loops.
 
-    `colours`, as "#rrggbb", are kept exactly; the palette's others are the most frequent of the
-    first picture.
+    `colours`, as "#rrggbb", are kept exactly; the rest of the palette are the most frequent colours
+    of the first picture.
 
     Errors: CannotCreateError, InputOutputError.
     """
@@ -60,7 +58,7 @@ def write_gif(
 
 
 def write_mp4(path: str | Path, pictures: Iterable[Picture], frames_per_second: float) -> Path:
-    """An MP4 that browsers play: H.264, yuv420p, its width and height made even with white.
+    """Write an MP4 that browsers play: H.264, yuv420p, padded with white to an even size.
 
     Errors: MissingLibraryError without imageio-ffmpeg, CannotCreateError, InputOutputError.
     """
@@ -89,7 +87,7 @@ def write_mp4(path: str | Path, pictures: Iterable[Picture], frames_per_second: 
                     process.stdin.write(picture.data)
                 process.stdin.close()
             except BrokenPipeError:
-                pass  # it has ended early, and its code and log say why
+                pass  # it ended early; its exit code and log give the reason
         if process.returncode != 0:
             log.seek(0)
             said = log.read().decode(errors="replace").strip().splitlines() or ["no reason given"]
@@ -101,7 +99,7 @@ def write_mp4(path: str | Path, pictures: Iterable[Picture], frames_per_second: 
 
 
 def _ffmpeg(path: str | Path) -> str:
-    """The program that imageio-ffmpeg brings."""
+    """Return the path of the ffmpeg that imageio-ffmpeg brings."""
     try:
         import imageio_ffmpeg
 
@@ -120,7 +118,7 @@ def _even(picture: Picture) -> Picture:
 
 
 def _palette(picture: Picture, colours: Sequence[str]) -> Picture:
-    """Up to 256 colours, (n, 3): those given, then the most frequent others."""
+    """Return up to 256 colours, (n, 3): the given ones, then the most frequent others."""
     given = np.array(
         [[int(colour[k : k + 2], 16) for k in (1, 3, 5)] for colour in colours], dtype=np.uint8
     )
@@ -131,7 +129,7 @@ def _palette(picture: Picture, colours: Sequence[str]) -> Picture:
 
 
 def _indexed(picture: Picture, palette: Picture) -> "Image.Image":
-    """Each pixel as the nearest colour of the palette, which is its own where that holds it."""
+    """Return a picture in which each pixel has the nearest colour of the palette."""
     from PIL import Image
 
     found, place = np.unique(_packed(picture), return_inverse=True)
@@ -143,7 +141,7 @@ def _indexed(picture: Picture, palette: Picture) -> "Image.Image":
 
 
 def _packed(colours: Picture) -> npt.NDArray[np.uint32]:
-    """(…, 3) → (…): a colour as one number."""
+    """Return colours (…, 3) as one number each, (…)."""
     packed: npt.NDArray[np.uint32] = colours.astype(np.uint32) @ np.array(
         [2**16, 2**8, 1], dtype=np.uint32
     )

@@ -1,5 +1,6 @@
-"""Rain rates, sums and probabilities as rows of frames, or as a film: what was observed next to
-each forecast, with a legend in mm/h, and others in mm and of probabilities where needed.
+"""Rain rates, sums and probabilities as rows of frames or as a film, observed and forecast.
+
+Each kind has its own colour scale: rates in mm/h, sums in mm, probabilities from 0 to 1.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from nowcast.report.pictures.panel import (
     build_look,
     draw_frame,
     draw_graticule,
+    draw_scale,
     empty,
     show,
     wrapped,
@@ -43,19 +45,19 @@ if TYPE_CHECKING:
     from nowcast.report.pictures.figure import Picture
 
 PanelFrames = Sequence[Any] | npt.ArrayLike
-"""A frame for each time: (t, h, w), or a list with None among it."""
+"""A frame for each time: (t, h, w), or a list of frames (h, w), some of them None."""
 PanelRow = tuple[str, list[tuple[str, Panel]]]
-"""A name, and its frames: when, and what."""
+"""The name of a row, and its frames with their times."""
 
 NONE: Mapping[str, PanelFrames] = MappingProxyType({})
 _PANEL = 1.9  # inches, the width of a frame of a panel
 _FILM_DPI = 120
 _FILM_WIDTHS = (6.0, 4.6, 3.6)
-"""Inches of a panel of a film that has one, two, three and more columns."""
+"""Width in inches of a film's panel: for one column, two, and three or more."""
 
 
 class FrameOptions(TypedDict, total=False):
-    """What `frames_figure` may be told beyond the frames; it says what each means."""
+    """Further arguments of `frames_figure`, which explains each."""
 
     past: PanelFrames | None
     amounts: Mapping[str, PanelFrames]
@@ -67,6 +69,8 @@ class FrameOptions(TypedDict, total=False):
     degrees: Degrees | None
     map: str
     arrows: Arrows | None
+    pixel_km: tuple[float, float] | None
+    foot: str
 
 
 def draw_frames(
@@ -81,7 +85,7 @@ def draw_frames(
 
     Args:
         path: of the file, which is written whole or not at all.
-        observed, forecasts, lead_minutes, title, shown: as of `frames_figure`.
+        observed, forecasts, lead_minutes, title, shown: as in `frames_figure`.
 
     Returns:
         The path.
@@ -114,21 +118,23 @@ def frames_figure(
     degrees: Degrees | None = None,
     map: str = NATURAL_EARTH,
     arrows: Arrows | None = None,
+    pixel_km: tuple[float, float] | None = None,
+    foot: str = "",
 ) -> "Picture":
-    """Draw rain rates as rows of frames: the past, what was then observed, and each forecast.
+    """Draw rain rates as rows of frames: the past, the observed future, and each forecast.
 
     Args:
         observed: (lead, h, w) in mm/h, NaN = not covered; a frame may be None; None draws no row.
-        forecasts: each (lead, h, w) in mm/h, by the name that stands at its row.
+        forecasts: each (lead, h, w) in mm/h, by the name of its row.
         lead_minutes: of the frames; up to `columns` of them are picked, evenly, with the last.
         title: above all.
         past: (t, h, w) in mm/h of the same spacing, the last frame at the reference time; the
             newest `columns` are drawn.
-        amounts: sums, each (lead, h, w) in mm, by the name that stands at its row; a frame may be
-            None, and lead times before the first sum of all rows are left out.
-        probabilities: each (lead, h, w) from 0 to 1, by the name that stands at its row; they come
-            last, in colours of their own.
-        reference_time: in UTC, from which valid times are shown.
+        amounts: sums, each (lead, h, w) in mm, by the name of its row; a frame may be None, and
+            lead times before the first sum of all rows are left out.
+        probabilities: each (lead, h, w) from 0 to 1, by the name of its row; they come last, in
+            their own colours.
+        reference_time: in UTC; with it, valid times are shown next to lead times.
         origin: 'lower' if row 0 of the arrays lies in the south, 'upper' if in the north.
         columns: most frames in a row.
         colours: 'radar' or 'colour_blind'.
@@ -136,9 +142,11 @@ def frames_figure(
             draws neither.
         map: 'natural_earth' for coastlines and borders, 'none', or the path of a GeoJSON file.
         arrows: the rain's motion, over every frame; None draws none.
+        pixel_km: height and width of a pixel, for a scale bar in the first frame; None draws none.
+        foot: a small line below all, such as the source of the data and the licence.
 
     Returns:
-        A Matplotlib figure that no display holds.
+        A Matplotlib figure without a display.
 
     Raises:
         DataError: if shapes differ, or the GeoJSON file cannot be used.
@@ -153,7 +161,7 @@ def frames_figure(
     """
     future = _future(observed, {**forecasts, **amounts, **probabilities}, len(lead_minutes))
     kinds = _kinds(amounts, probabilities)
-    look = build_look(_shape(future), origin, colours, degrees, map, kinds, arrows)
+    look = build_look(_shape(future), origin, colours, degrees, map, kinds, arrows, pixel_km)
     picked = evenly(len(lead_minutes), columns)
     rows: list[PanelRow] = []
     if past is not None:
@@ -163,7 +171,7 @@ def frames_figure(
     for name, frames in future.items():
         drawn = with_sums if name in amounts else picked
         rows.append((name, [(times[step], frames[step]) for step in drawn]))
-    return _panel_figure(rows, title, look)
+    return _panel_figure(rows, title, look, foot)
 
 
 def draw_film(
@@ -182,14 +190,16 @@ def draw_film(
     degrees: Degrees | None = None,
     map: str = NATURAL_EARTH,
     arrows: Arrows | None = None,
+    pixel_km: tuple[float, float] | None = None,
+    foot: str = "",
 ) -> Path:
-    """Draw all lead times one after the other, what was observed and each forecast side by side.
+    """Draw a film of all lead times, with the observed frames and each forecast side by side.
 
     Args:
         path: of a .gif or .mp4, which is written whole or not at all.
         frames_per_second: of the film.
         observed, forecasts, lead_minutes, title, amounts, probabilities, reference_time, origin,
-            colours, degrees, map, arrows: as of `frames_figure`.
+            colours, degrees, map, arrows, pixel_km, foot: as in `frames_figure`.
 
     Returns:
         The path.
@@ -207,9 +217,9 @@ def draw_film(
     """
     future = _future(observed, {**forecasts, **amounts, **probabilities}, len(lead_minutes))
     kinds = _kinds(amounts, probabilities)
-    look = build_look(_shape(future), origin, colours, degrees, map, kinds, arrows)
+    look = build_look(_shape(future), origin, colours, degrees, map, kinds, arrows, pixel_km)
     times = [time_in_words(minutes, reference_time) for minutes in lead_minutes]
-    pictures = _film(future, times, title, look)
+    pictures = _film(future, times, title, look, foot)
     of_probabilities = PROBABILITY_CLASSES.values() if probabilities else ()
     if Path(path).suffix == ".gif":
         return films.write_gif(
@@ -226,7 +236,7 @@ def draw_film(
 def _future(
     observed: PanelFrames | None, forecasts: Mapping[str, PanelFrames], leads: int
 ) -> dict[str, list[Panel]]:
-    """All rows by name. Errors: DataError where they do not fit together."""
+    """Return all rows by name. Errors: DataError if they do not fit together."""
     rows = ({} if observed is None else {"observed": observed}) | dict(forecasts)
     future = {name: _as_frames(frames) for name, frames in rows.items()}
     shapes = {frame.shape for frames in future.values() for frame in frames if frame is not None}
@@ -257,16 +267,16 @@ def _shape(future: Mapping[str, list[Panel]]) -> tuple[int, int]:
 def _kinds(
     amounts: Mapping[str, PanelFrames], probabilities: Mapping[str, PanelFrames]
 ) -> dict[str, Kind]:
-    """What the rows that hold no rates hold, by name."""
+    """Return the kind of each row of sums or probabilities by its name."""
     sums: dict[str, Kind] = dict.fromkeys(amounts, "amount")
     return sums | dict.fromkeys(probabilities, "probability")
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """Return which of so many lead steps are drawn: at most so many, evenly spaced, with the last.
+    """Return which of `count` lead steps are drawn: at most `most`, evenly spaced, with the last.
 
-    The first is one spacing after the start of the forecast, if that leaves enough: of 12 steps of
-    5 minutes 10, 20, … 60 minutes if six are wanted.
+    The first is one spacing after the start of the forecast if that leaves enough: six of 12 steps
+    of 5 minutes are 10, 20, … 60 minutes.
 
     Example:
         >>> evenly(12, 6), evenly(7, 5)
@@ -278,10 +288,10 @@ def evenly(count: int, most: int) -> list[int]:
     return list(range(count - 1, -1, -spacing))[::-1]
 
 
-def _panel_figure(rows: list[PanelRow], title: str, look: Look) -> "Picture":
+def _panel_figure(rows: list[PanelRow], title: str, look: Look, foot: str = "") -> "Picture":
     columns = max(len(frames) for _, frames in rows)
     figure = canvas.new_figure(
-        (_PANEL + 0.05) * columns + 1.2, (_PANEL * look.tall + 0.1) * len(rows) + 1.1
+        (_PANEL + 0.05) * columns + 1.2, (_PANEL * look.tall + 0.1) * len(rows) + 1.1, foot=foot
     )
     panels = figure.subplots(len(rows), columns, squeeze=False)
     above: list[str] = []
@@ -296,6 +306,7 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look) -> "Picture":
             draw_graticule(panel, look, at_left=panel is line[0], at_bottom=lowest)
             panel.set_title("" if times == above else when, fontsize=8.5, color=INK, pad=3)
         above = times
+    draw_scale(panels[0, columns - len(rows[0][1])], look)
     figure.suptitle(title, fontsize=11, color=INK)
     kinds = np.array([look.kind_of(name) for name, _ in rows])
     groups = {kind: panels[kinds == kind] for kind in UNITS if kind in kinds}
@@ -304,9 +315,9 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look) -> "Picture":
 
 
 def _film(
-    future: Mapping[str, list[Panel]], times: Sequence[str], title: str, look: Look
+    future: Mapping[str, list[Panel]], times: Sequence[str], title: str, look: Look, foot: str = ""
 ) -> Iterator[films.Picture]:
-    """The pictures of a film, (h, w, 3): one figure whose frames and time change."""
+    """Yield the pictures of a film, (h, w, 3): one figure whose frames and time change."""
     with importing_plainly():
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -314,7 +325,7 @@ def _film(
     lines = -(-len(future) // columns)
     width = _FILM_WIDTHS[columns - 1]
     figure = canvas.new_figure(
-        width * columns + 1.3, (width * look.tall + 0.3) * lines + 1.2, _FILM_DPI
+        width * columns + 1.3, (width * look.tall + 0.3) * lines + 1.2, _FILM_DPI, foot
     )
     panels = figure.subplots(lines, columns, squeeze=False)
     heading = figure.suptitle(f"{title}\n{times[0]}", fontsize=13, color=INK)
@@ -329,6 +340,7 @@ def _film(
         draw_graticule(
             panel, look, at_left=number % columns == 0, at_bottom=number + columns >= len(future)
         )
+    draw_scale(panels.flat[0], look)
     used = {look.kind_of(name) for name in future}
     draw_legend(figure, {kind: panels for kind in UNITS if kind in used}, lines, look)
     drawing: Any = FigureCanvasAgg(figure)
@@ -337,13 +349,13 @@ def _film(
         for image, blank, frames in drawn:
             show(image, blank, frames[step])
         drawing.draw()
-        # laid out once, so that nothing moves from one picture to the next
+        # the layout is computed once, so nothing moves from one picture to the next
         figure.set_layout_engine("none")
         yield np.asarray(drawing.buffer_rgba())[..., :3].copy()
 
 
 def _from_first_sum(steps: list[int], amounts: Sequence[list[Panel]]) -> list[int]:
-    """Return the lead steps from the first on at which a row has a sum; all if none has any."""
+    """Return the lead steps from the first with a sum in any row; all if no row has any."""
     has_sum = [any(frames[step] is not None for frames in amounts) for step in steps]
     return steps[has_sum.index(True) :] if any(has_sum) else steps
 
@@ -360,7 +372,7 @@ def _past_row(
 
 
 def time_in_words(minutes: float, reference_time: datetime | None) -> str:
-    """Return a lead time, and the valid time that it means."""
+    """Return a lead time with the valid time, if known, such as "+10 min · 20:10 UTC"."""
     lead = f"{minutes:+g} min".replace("-", "−") if minutes else "0 min"
     if reference_time is None:
         return lead

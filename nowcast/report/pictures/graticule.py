@@ -1,6 +1,4 @@
-"""Lines of latitude and longitude over a picture of a grid, from the degrees of its pixels and
-from nothing else.
-"""
+"""Lines of latitude and longitude over a picture of a grid, from the degrees of its pixels only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from nowcast.arrays import Float64Array
 from nowcast.report.pictures.mesh import some_of
 
 Mark = tuple[float, str]
-"""Where along an edge of the picture a line ends, in pixels, and the label of the line."""
+"""The position along an edge where a line ends, in pixels, and the label of the line."""
 
 _ROUND = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 45.0, 90.0)
 _MOST_LINES = 6
@@ -22,11 +20,10 @@ _MOST_POINTS = 300  # along each axis: enough for lines that are smooth at the s
 
 @dataclass(frozen=True)
 class Graticule:
-    """Parallels and meridians at round degrees, in pixels of the grid: (0, 0) is the centre of the
-    first.
+    """Parallels and meridians at round degrees, in pixels; (0, 0) is the centre of the first pixel.
 
-    lines: each (n, 2), column and row. left: where parallels meet the first column. bottom: where
-    meridians meet the lowest row.
+    lines: each (n, 2), column and row. left: marks of parallels at the first column. bottom: marks
+    of meridians at the lowest row.
     """
 
     lines: Sequence[Float64Array]
@@ -35,10 +32,10 @@ class Graticule:
 
 
 def build_graticule(longitude: npt.ArrayLike, latitude: npt.ArrayLike, origin: str) -> Graticule:
-    """From the degrees of pixel centres, of shapes that broadcast to (h, w); not finite where the
-    projection does not reach.
+    """Return the graticule for the degrees of pixel centres, whose shapes broadcast to (h, w).
 
-    `origin` is 'lower' where row 0 is drawn at the bottom, else 'upper'.
+    Degrees are not finite beyond the projection. `origin` is 'lower' if row 0 is drawn at the
+    bottom, else 'upper'.
     """
     both = np.broadcast_arrays(
         np.asarray(longitude, dtype=float), np.asarray(latitude, dtype=float)
@@ -64,8 +61,9 @@ def build_graticule(longitude: npt.ArrayLike, latitude: npt.ArrayLike, origin: s
 
 
 def _in_one_turn(east: Any) -> Any:
-    """Longitudes without a leap where the grid crosses the date line; masked at the leap that
-    is left if it holds a pole.
+    """Return longitudes without a jump at the date line.
+
+    If the grid holds a pole, one jump remains; it is masked.
     """
     radians = np.deg2rad(east)
     centre = np.rad2deg(np.arctan2(np.sin(radians).mean(), np.cos(radians).mean()))
@@ -79,7 +77,7 @@ def _in_one_turn(east: Any) -> Any:
 
 
 def _levels(degrees: Any) -> list[float]:
-    """The round degrees that the grid reaches across, few enough to be read."""
+    """Return a few round degrees within the range of the grid."""
     if degrees.count() == 0:
         return []
     low, high = float(degrees.min()), float(degrees.max())
@@ -102,7 +100,7 @@ def _lines(
 
 
 def _crossings(places: npt.NDArray[np.intp], degrees: Any, level: float) -> list[float]:
-    """Where along an edge the degrees pass a level."""
+    """Return the positions along an edge at which the degrees pass a level."""
     values = degrees.filled(np.nan) - level
     crossed = np.flatnonzero((values[:-1] < 0) != (values[1:] < 0))
     crossed = crossed[np.isfinite(values[crossed]) & np.isfinite(values[crossed + 1])]

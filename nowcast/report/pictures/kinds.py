@@ -1,4 +1,4 @@
-"""What the pixels of a row of frames are: rates, sums or probabilities, each with its colours."""
+"""Kinds of frames in a row: rates, sums or probabilities, each with its colours."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 Kind = Literal["rate", "amount", "probability"]
 
 UNITS: Mapping[Kind, str] = {"rate": "mm/h", "amount": "mm", "probability": "probability"}
-"""What stands at the scale of each kind, in the order in which rows of these kinds follow."""
+"""The label of each kind's colour scale; rows of these kinds follow in this order."""
 BLANK: Mapping[Kind, str] = {
     "rate": "not observed", "amount": "no sum", "probability": "not observed",
 }  # fmt: skip
-"""The words in place of a frame that is absent: a film begins before the first sum has ended."""
+"""The words in place of an absent frame: a film begins before the first sum has ended."""
 
 
 def colours_of(kind: Kind, colours: str) -> tuple["Colormap", "BoundaryNorm"]:
-    """Return the discrete colours of a kind; a sum has those of a rate of the same number."""
+    """Return the discrete colours of a kind; a sum in mm has the colour of that rate in mm/h."""
     return probability_colours() if kind == "probability" else rate_colours(colours)
 
 
 def white_of(kind: Kind, colours: str) -> str:
-    """Return what white stands for."""
+    """Return the meaning of white, for a legend."""
     if kind == "probability":
         return f"probability below {min(PROBABILITY_CLASSES):g}"
     below = f"below {min(COLOURS[colours]):g} {UNITS[kind]}"

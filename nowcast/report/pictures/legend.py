@@ -1,23 +1,24 @@
-"""The scales and the legend of a picture."""
+"""The colour scales and the legend of a picture."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from nowcast.report.pictures import canvas
 from nowcast.report.pictures.arrows import keys_of
 from nowcast.report.pictures.colours import DRY, EDGE, MISSING, NOT_COVERED
 from nowcast.report.pictures.kinds import UNITS, Kind, colours_of, white_of
 from nowcast.report.pictures.panel import Look
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from nowcast.report.pictures.figure import Picture
 
-_LEGEND, _MORE = 3.7, 1.9  # inches: a legend in one line, and each further entry
+_LEGEND, _MORE = 3.7, 1.9  # inches: a legend on one line, and each further entry
 
 
-def draw_legend(figure: "Figure", groups: Mapping[Kind, Any], lines: int, look: Look) -> None:
-    """Draw the scale of each kind beside its panels, and below all what white and grey are.
+def draw_legend(figure: "Picture", groups: Mapping[Kind, Any], lines: int, look: Look) -> None:
+    """Draw the colour scale of each kind next to its panels, and a legend of white and grey below.
 
-    groups: the panels (lines, columns) of each kind. lines: of the whole figure.
+    groups: the panels (lines, columns) of each kind. lines: of panels in the whole figure.
     """
     from matplotlib.patches import Patch
 
@@ -32,13 +33,11 @@ def draw_legend(figure: "Figure", groups: Mapping[Kind, Any], lines: int, look: 
         handles += keys_of(look.arrows, look.shape)
     needs = _LEGEND + _MORE * (len(groups) - 1 + (look.arrows is not None))
     columns = 1 if figure.get_figwidth() < needs else len(handles)
-    figure.legend(
-        handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5
-    )
+    canvas.legend_below(figure, handles, columns)
 
 
-def _draw_scale(figure: "Figure", panels: Any, kind: Kind, colours: str, lines: int) -> None:
-    """Draw the scale of some panels next to them; the figure has so many lines of panels."""
+def _draw_scale(figure: "Picture", panels: Any, kind: Kind, colours: str, lines: int) -> None:
+    """Draw the colour scale of some panels; `lines` are those of panels in the whole figure."""
     from matplotlib.cm import ScalarMappable
 
     colormap, norm = colours_of(kind, colours)

@@ -1,7 +1,7 @@
-"""From longitude and latitude to pixels of a grid, from the degrees of its pixels only.
+"""Longitude and latitude → pixels of a grid, from the degrees of its pixels only.
 
-So it works on any projection and on curvilinear grids. Places are unit vectors from the centre of
-the Earth: they have no date line and no poles.
+This works for any projection and for curvilinear grids. Places are unit vectors from the centre of
+the Earth, which have no date line and no poles.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from nowcast.arrays import Float64Array
 
-_MOST_NODES = 300  # along an axis; between them a grid is taken to be even
+_MOST_NODES = 300  # along an axis; between them the grid is interpolated linearly
 _STARTS = 16  # nodes along an axis from which the search may start
 _ROUNDS = 12
-_FARTHEST = 0.02  # radians that a place found may lie off: so far the grid goes on outside
+_FARTHEST = 0.02  # radians: largest error of a solution, and so the margin outside the grid
 
 
 @dataclass(frozen=True)
 class Mesh:
     """Some pixels of a grid.
 
-    earth: (r, c, 3), the unit vector of each; NaN where the projection does not reach. rows,
-    columns: their numbers, (r,) and (c,).
+    earth: (r, c, 3), the unit vector of each; NaN beyond the projection. rows, columns: their
+    numbers, (r,) and (c,).
     """
 
     earth: Float64Array
@@ -34,8 +34,8 @@ class Mesh:
     def pixels_of(self, places: npt.ArrayLike) -> Float64Array:
         """Return the columns and rows (n, 2) of places (n, 2), longitude and latitude in degrees.
 
-        The centre of the first pixel is (0, 0). A little outside the grid goes on; farther away
-        the result is NaN.
+        The centre of the first pixel is (0, 0). A little outside, the grid is extrapolated; farther
+        away, the result is NaN.
         """
         degrees = np.asarray(places, dtype=np.float64).reshape(-1, 2)
         targets = unit_vectors(degrees[:, 0], degrees[:, 1])
@@ -49,7 +49,7 @@ class Mesh:
         return where[:, ::-1]
 
     def _nearest(self, targets: Float64Array) -> Float64Array:
-        """Return the row and column (n, 2) of one of a few nodes near each target."""
+        """Return for each target the row and column (n, 2) of a node nearby."""
         rows, columns = (some_of(size, _STARTS) for size in self.earth.shape[:2])
         nodes = np.nan_to_num(self.earth[np.ix_(rows, columns)].reshape(-1, 3))
         row, column = np.divmod((targets @ nodes.T).argmax(axis=1), len(columns))
@@ -57,7 +57,7 @@ class Mesh:
         return np.stack(nearest, axis=1).astype(np.float64)
 
     def _at(self, where: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Return the vector at each row and column (n, 2), and its change by a pixel of each."""
+        """Return the vector at each row and column (n, 2), and its change per row and column."""
         (row, height, y), (column, width, x) = (
             _cell_of(places, numbers)
             for places, numbers in zip(where.T, (self.rows, self.columns), strict=True)
@@ -70,8 +70,9 @@ class Mesh:
 
 
 def build_mesh(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Mesh | None:
-    """Return the mesh of pixel centres, whose degrees broadcast to (h, w); None for a single row
-    or column.
+    """Return the mesh of pixel centres, whose degrees broadcast to (h, w).
+
+    Return None for a single row or column.
     """
     both = np.broadcast_arrays(np.asarray(longitude, float), np.asarray(latitude, float))
     if min(both[0].shape) < 2:
@@ -82,7 +83,7 @@ def build_mesh(longitude: npt.ArrayLike, latitude: npt.ArrayLike) -> Mesh | None
 
 
 def unit_vectors(longitude: Float64Array, latitude: Float64Array) -> Float64Array:
-    """Return (…, 3) from degrees (…); NaN where these are not finite."""
+    """Return unit vectors (…, 3) for degrees (…); NaN if these are not finite."""
     known = np.isfinite(longitude) & np.isfinite(latitude)
     east, north = (np.deg2rad(np.where(known, one, np.nan)) for one in (longitude, latitude))
     vectors = [np.cos(north) * np.cos(east), np.cos(north) * np.sin(east), np.sin(north)]
@@ -90,23 +91,23 @@ def unit_vectors(longitude: Float64Array, latitude: Float64Array) -> Float64Arra
 
 
 def some_of(size: int, most: int) -> NDArray[np.intp]:
-    """Return evenly some of the numbers up to a size, with the first and the last."""
+    """Return evenly spaced indices below a size, with the first and the last."""
     return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(np.intp))
 
 
 def _solve(down: Float64Array, right: Float64Array, wanted: Float64Array) -> Float64Array:
-    """Return the steps (n, 2) along two vectors (n, 3) that come nearest to the wanted ones."""
+    """Return the steps (n, 2) along two vectors (n, 3) that solve for `wanted` by least squares."""
     dd, dr, rr = (down * down).sum(1), (down * right).sum(1), (right * right).sum(1)
     dw, rw = (down * wanted).sum(1), (right * wanted).sum(1)
     steps = np.stack([dw * rr - rw * dr, rw * dd - dw * dr], axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):  # where two nodes are one, as at a pole
+    with np.errstate(invalid="ignore", divide="ignore"):  # two nodes may coincide, as at a pole
         steps /= (dd * rr - dr * dr)[:, None]
     return steps
 
 
 def _cell_of(places: Float64Array, numbers: NDArray[np.intp]) -> tuple[Any, Any, Any]:
-    """Return the node before each place, such that one follows, the pixels from node to node, and
-    the share of them (n, 1) that the place lies after the node, below 0 or above 1 outside.
+    """Return for each place the node before it, the pixels to the next node, and the share (n, 1)
+    of the way there. The share is below 0 or above 1 outside.
     """
     cell = np.clip(np.searchsorted(numbers, places, side="right") - 1, 0, len(numbers) - 2)
     size = (numbers[cell + 1] - numbers[cell])[:, None]

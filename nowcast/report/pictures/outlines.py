@@ -22,7 +22,7 @@ _MARGIN = 0.02  # degrees around the pixel centres
 class Outlines:
     """Lines in pixels of a grid: each (n, 2), column and row; (0, 0) is the centre of the first.
 
-    They may go on outside the grid.
+    They may extend beyond the grid.
     """
 
     coasts: list[Float64Array]
@@ -34,9 +34,9 @@ def build_outlines(longitude: npt.ArrayLike, latitude: npt.ArrayLike, map: str) 
 
     Args:
         longitude, latitude: of pixel centres in degrees, of shapes that broadcast to (h, w); not
-            finite where the projection does not reach.
-        map: 'natural_earth', 'none', or the path of a GeoJSON file, whose lines are drawn as
-            coasts are.
+            finite beyond the projection.
+        map: 'natural_earth', 'none', or the path of a GeoJSON file; its lines are drawn like
+            coasts.
 
     Raises:
         MissingInputError, DataError, InputOutputError: if the GeoJSON file cannot be used.
@@ -54,7 +54,7 @@ def build_outlines(longitude: npt.ArrayLike, latitude: npt.ArrayLike, map: str) 
 
 
 def _on_grid(lines: Sequence[Float64Array], mesh: Mesh) -> list[Float64Array]:
-    """Return lines of degrees in pixels, parted where they leave the neighbourhood of the grid."""
+    """Return lines of degrees in pixels, split where they are far from the grid."""
     if not lines:
         return []
     pixels = mesh.pixels_of(np.concatenate(lines))

@@ -1,4 +1,4 @@
-"""Frames of one time as stamps: the members of an ensemble, and what was observed."""
+"""Frames of one time as stamps: the members of an ensemble, and the observed frame."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from nowcast.report.pictures.panel import (
     build_look,
     draw_frame,
     draw_graticule,
+    draw_scale,
     empty,
     wrapped,
 )
@@ -36,18 +37,20 @@ def stamps_figure(
     colours: str = "radar",
     degrees: Degrees | None = None,
     map: str = NATURAL_EARTH,
+    pixel_km: tuple[float, float] | None = None,
+    foot: str = "",
 ) -> "Picture":
-    """Draw rain rates of one time side by side, in as many rows as they need.
+    """Draw rain rates of one time side by side, in as many rows as needed.
 
     Args:
-        stamps: each (h, w) in mm/h, NaN = not covered, by the name that stands above it; None is
-            drawn as not observed.
+        stamps: each (h, w) in mm/h, NaN = not covered, by the name above it; None is drawn as not
+            observed.
         title: above all.
         columns: stamps in a row.
-        origin, colours, degrees, map: as of `frames_figure`.
+        origin, colours, degrees, map, pixel_km, foot: as in `frames_figure`.
 
     Returns:
-        A Matplotlib figure that no display holds.
+        A Matplotlib figure without a display.
 
     Raises:
         DataError: if shapes differ, or the GeoJSON file cannot be used.
@@ -62,11 +65,11 @@ def stamps_figure(
     shapes = {np.shape(frame) for frame in stamps.values() if frame is not None}
     if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2:
         raise DataError(f"stamps have the shapes {sorted(shapes)}; give all as (h, w), one shape.")
-    look = build_look((shape[0], shape[1]), origin, colours, degrees, map)
+    look = build_look((shape[0], shape[1]), origin, colours, degrees, map, pixel_km=pixel_km)
     across = min(columns, len(stamps))
     lines = -(-len(stamps) // across)
     figure = canvas.new_figure(
-        (_STAMP + 0.05) * across + 1.2, (_STAMP * look.tall + 0.25) * lines + 1.0
+        (_STAMP + 0.05) * across + 1.2, (_STAMP * look.tall + 0.25) * lines + 1.0, foot=foot
     )
     panels = figure.subplots(lines, across, squeeze=False)
     for panel in panels.flat:
@@ -76,6 +79,7 @@ def stamps_figure(
         last = number + across >= len(stamps)
         draw_graticule(panel, look, at_left=number % across == 0, at_bottom=last)
         panel.set_title(wrapped(name, _STAMP), fontsize=8.5, color=INK, pad=3)
+    draw_scale(panels[0, 0], look)
     figure.suptitle(title, fontsize=11, color=INK)
     draw_legend(figure, {"rate": panels}, lines, look)
     return figure

@@ -2,7 +2,7 @@
 (() => {
   const page = document.documentElement;
   const stamp = page.dataset.stamp;
-  if (location.search === "?newer" && window.parent !== window) { // loaded by an older page, to see whether there is a newer one
+  if (location.search === "?newer" && window.parent !== window) { // an older page loads this one to compare their stamps
     window.parent.postMessage({ stamp }, "*");
     return;
   }
@@ -57,7 +57,7 @@
     });
     page.style.setProperty("--step", state.step);
   };
-  const remember = () => { // in the address, which a reload keeps
+  const remember = () => { // in the address, because a reload keeps it
     const words = [state.step - data.newest, state.shown, state.timer ? "play" : ""].join(",");
     try { history.replaceState(null, "", `#${words}`); } catch { /* the page works without */ }
   };
@@ -96,7 +96,7 @@
   }));
   dark.addEventListener("change", show);
 
-  // the age of the data, by the clock of who reads
+  // the age of the data by the clock of this device
 
   const tell = () => {
     const age = (Date.now() - data.reference) / minute;
@@ -112,7 +112,7 @@
     const isOver = Date.now() > data.frames[data.frames.length - 1].time;
     get("alarm").hidden = kind !== "old" && !isAhead;
     text("alarm", isAhead ? "The newest frame is later than the clock of this device: check the clock." :
-      isOver ? "Old data: all of this forecast lies in the past." : "Old data: the radar frames have stopped. The map does not show the rain of now.");
+      isOver ? "Old data: all of this forecast lies in the past." : "Old data: no new radar frames arrive. The map does not show the current rain.");
     document.title = `${kind === "old" ? "OLD " : ""}${words} · rain radar and forecast`;
     const first = data.frames[0].time, last = data.frames[data.frames.length - 1].time;
     const at = (Date.now() - first) / (last - first);
@@ -122,7 +122,7 @@
     show();
   };
 
-  // labels where they do not cover each other
+  // labels that do not cover each other
 
   const settle = () => {
     const edge = get("map").getBoundingClientRect(), taken = [...document.querySelectorAll(".place i, .scale")].map((one) => one.getBoundingClientRect());
@@ -139,7 +139,7 @@
   };
   window.addEventListener("resize", settle);
 
-  // a newer page takes the place of this one, which stays while none can be read
+  // a newer page replaces this one; without a readable one, this one stays
 
   const checked = (words) => text("check", `${words} (${local(Date.now(), { hour: "2-digit", minute: "2-digit", timeZoneName: "short" })}).`);
   const compare = (other) => {
@@ -153,7 +153,7 @@
       compare(whole.endsWith("</html>") && (/data-stamp="([0-9a-f]+)"/.exec(whole) || [])[1]);
     } catch { compare(""); }
   };
-  const fromFile = () => { // which a page may not fetch, but show
+  const fromFile = () => { // a page may show a file, but not fetch it
     const frame = document.createElement("iframe");
     const done = (stampThere) => {
       clearTimeout(late);
@@ -170,6 +170,7 @@
   };
   const check = () => { if (!document.hidden) (location.protocol === "file:" ? fromFile : fromServer)(); };
 
+  window.addEventListener("beforeprint", () => { get("numbers").open = true; });
   page.classList.add("scripted");
   get("numbers").open = false;
   recall();

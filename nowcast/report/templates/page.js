@@ -13,11 +13,14 @@
     const minutes = slider.dataset.minutes.split(" ");
     let timer = 0;
 
+    const valid = [...document.querySelectorAll(".valid")].map((one) => [one, one.dataset.valid.split("|")]);
+
     const show = (step) => {
       const words = `+${minutes[step]} min`;
       slider.value = step;
       slider.setAttribute("aria-valuetext", words);
       document.getElementById("when").textContent = words;
+      valid.forEach(([one, times]) => { one.textContent = times[step]; });
       player.style.setProperty("--step", step);
     };
     const pause = () => {
@@ -31,7 +34,7 @@
       button.textContent = "Pause";
       button.setAttribute("aria-pressed", "true");
     };
-    const follow = () => { // report.html#lead=30 opens at the lead time of 30 minutes
+    const follow = () => { // report.html#lead=30 opens with the frames 30 minutes ahead
       const wanted = /^#lead=([0-9.]+)$/.exec(location.hash);
       const step = wanted ? minutes.indexOf(wanted[1]) : -1;
       if (step < 0) return;
