@@ -291,7 +291,7 @@ def test_frames_of_another_size_are_refused(
     )
     assert outcome.code == 65
     assert (
-        "frames of [34, 40], and" in outcome.err
+        "frames of [34, 40], but" in outcome.err
         and "export it with grid_size=[34, 40]" in outcome.err
     )
     assert not (tmp_path / "a.nc").exists()

@@ -130,7 +130,7 @@ def test_the_command_says_how_far_it_is_from_the_checkpoint(
     assert " in probability; a forecast of known motion takes " in exported["probability"][1]
     assert " mm/h; a forecast of known motion takes " in exported["rate"][1]
     took = re.search(
-        r"takes ([\d.]+) s by the exported model( \(slower\))? and ([\d.]+) s by the checkpoint\n",
+        r"takes ([\d.]+) s with the exported model( \(slower\))? and ([\d.]+) s with the checkpoint\n",
         exported["rate"][1],
     )
     assert took and (took[2] is None or took[1] >= took[3]), exported["rate"][1]

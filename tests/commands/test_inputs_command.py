@@ -250,7 +250,7 @@ def test_predict_refuses_inputs_that_it_cannot_use(
         (["sampling.frame_dropout=0.1"], "sampling.frame_dropout: without a mask"),
         (
             ["+inputs.fields.a={path:a.nc,variable:a,scale:0}"],
-            "inputs.fields.a: offset and scale must be numbers",
+            "inputs.fields.a: offset and scale must be finite",
         ),
         (
             ["+inputs.fields.a={path:wind.nc,variable:eastward_wind}", "sampling.flip=true"],

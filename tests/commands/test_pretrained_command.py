@@ -237,7 +237,7 @@ def test_a_training_that_starts_from_it_has_its_model(run: Run, tmp_path: Path) 
         "train", "start=pretrained", "loss=mse", "data=radar", "data.path=rain.nc", *SPLITS[:2],
         *HERE
     )  # fmt: skip
-    assert ran.code == 78 and "loss: mse is not for model.head=probability" in ran.err
+    assert ran.code == 78 and "loss: mse does not fit model.head=probability" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,8 @@ def test_an_unattended_service_opens_a_checkpoint_that_joins_a_glob(
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"lead_steps": 3}, "the lead steps of b.pt: 3, of a.pt 4"),
-        ({"timestep_minutes": 10.0}, "the minutes from frame to frame of b.pt: 10.0, of a.pt 5.0"),
+        ({"lead_steps": 3}, "the lead steps of b.pt: 3, of a.pt: 4"),
+        ({"timestep_minutes": 10.0}, "the minutes from frame to frame of b.pt: 10.0, of a.pt: 5.0"),
     ],
 )
 def test_models_that_forecast_something_else_are_refused(
@@ -130,7 +130,7 @@ def test_a_model_with_probabilities_is_refused_next_to_one_without(
 ) -> None:
     outcome = run("predict", *data, "checkpoint=[a.pt,pretrained]")
     assert outcome.code == 78
-    assert "the head of pretrained: probability, of a.pt rate" in outcome.err
+    assert "the head of pretrained: probability, of a.pt: rate" in outcome.err
 
 
 def test_the_pretrained_model_twice_is_the_pretrained_model(run: Run, data: list[str]) -> None:

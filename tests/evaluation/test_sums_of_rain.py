@@ -180,4 +180,4 @@ def test_amounts_are_for_members_of_a_forecast(
 ) -> None:
     outcome = run("predict", "--check", *data, *STEPS, *SUMS, *words)
     assert outcome.code == (78 if advice else 0)
-    assert advice is None or f"there are none; set {advice}, or leave it out" in outcome.err
+    assert advice is None or f"this forecast has none; set {advice}, or leave it out" in outcome.err

@@ -152,7 +152,7 @@ def test_a_page_that_cannot_be_written_is_told_before_the_forecast(
 ) -> None:
     Path("out/index.html").mkdir(parents=True)
     outcome = run("predict", *words, "at=2020-01-01T06:00", "status=a/status.json")
-    assert outcome.code == 73 and "page: out/index.html: is there already" in outcome.err
+    assert outcome.code == 73 and "page: out/index.html: already exists" in outcome.err
     last = json.loads(Path("a/status.json").read_text())["last_cycle"]
     assert last["outcome"] == "failed" and not list(Path("out").glob("*.nc"))
 
@@ -165,7 +165,7 @@ def test_a_page_that_can_be_written_no_more_costs_no_forecast(
 
     monkeypatch.setattr("nowcast.service.page.write_forecast_page", gone)
     outcome = run("predict", *words, "at=2020-01-01T06:00", "latest=copy", "status=a/status.json")
-    assert outcome.code == 73 and "out/index.html: is there already" in outcome.err
+    assert outcome.code == 73 and "out/index.html: already exists" in outcome.err
     last = json.loads(Path("a/status.json").read_text())["last_cycle"]
     assert last["outcome"] == "forecast" and last["exit_code"] == 73
     assert {one.name for one in Path("out").glob("*.nc")} == {"0600.nc", "latest.nc"}
