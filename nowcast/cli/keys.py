@@ -84,7 +84,10 @@ def _type(hint: Any) -> str:
             _type(one) if one is not type(None) else "null" for one in get_args(hint)
         )
     if get_origin(hint) is list:
-        return f"list of {_type(get_args(hint)[0])}"
+        one = _type(get_args(hint)[0])
+        return f"list of {one}s" if one.endswith("number") else f"list of {one}"
+    if hasattr(hint, "__dataclass_fields__"):
+        return "group"
     return _NAMES.get(get_origin(hint) or hint, "")
 
 

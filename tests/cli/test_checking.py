@@ -112,15 +112,16 @@ def test_a_key_is_shown_with_its_type_value_and_comment(run: Run) -> None:
     out = run("train", "--keys", "model=next_frame", "training.epochs=7").out
     assert "\ntraining.epochs=7  (whole number)\n    most epochs\n" in out
     assert (
-        "\nmodel.kernel_sizes=[5, 3, 1]  (list of whole number)\n    kernel size of each ConvLSTM, odd\n"
+        "\nmodel.kernel_sizes=[5, 3, 1]  (list of whole numbers)\n    kernel size of each ConvLSTM, odd\n"
         in out
     )
     assert (
         "\nsampling.crop=96  (whole number or null)\n    height and width of a random crop in"
         " pixels; null: the whole grid\n" in out
     )
-    assert "\nthresholds=[0.5, 1, 2, 5, 10, 30]  (list of number)\n" in out
+    assert "\nthresholds=[0.5, 1, 2, 5, 10, 30]  (list of numbers)\n" in out
     assert "data.path=…, required  (text)\n" in run("predict", "--keys").out
+    assert "\nother=null  (group or null)\n" in run("describe", "--keys").out
 
 
 def test_comments_belong_to_the_key_of_their_line_and_go_on_below_it(tmp_path: Path) -> None:
