@@ -208,8 +208,7 @@ def _list(keys: Sequence[Key], command: str = "") -> str:
 
 
 def _kind(key: Key) -> str:
-    kind = key.kind.replace(" or null", ", null")
-    return re.sub(r"(list of (?:whole )?number)", r"\1s", kind)
+    return key.kind.replace(" or null", ", null")
 
 
 def _default(key: Key) -> str:
