@@ -84,6 +84,19 @@ def reuse_memory(largest: int, kept: int) -> None:
         library.mallopt(_TRIM_THRESHOLD, kept)
 
 
+def return_memory() -> None:
+    """Give the pages that hold nothing back to the system. glibc keeps those among smaller parts
+    that are in use. With another library of C this changes nothing.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
+
+
 def lazily(
     face: str, homes: "Mapping[str, Sequence[str]]"
 ) -> "tuple[Callable[[str], object], Callable[[], list[str]]]":

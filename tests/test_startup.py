@@ -2,8 +2,10 @@
 
 import logging
 import os
+import platform
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +107,41 @@ def test_settings_of_libraries_in_the_working_folder_are_out_of_sight_while_they
     assert Path.cwd() == tmp_path
     # of caches, in a log of ours
     assert not logging.getLogger("matplotlib.font_manager").isEnabledFor(logging.WARNING)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="for glibc")
+def test_memory_between_small_parts_that_are_in_use_goes_back_to_the_system() -> None:
+    """Of 200 MB a part of a kilobyte in each megabyte is kept: glibc returns nothing by itself."""
+    lines = """
+        import re
+        from ctypes import CDLL, c_size_t, c_void_p, memset
+        from nowcast.startup import return_memory
+
+        c = CDLL(None)
+        c.malloc.restype, c.malloc.argtypes = c_void_p, [c_size_t]
+        c.free.argtypes, c.memset.argtypes = [c_void_p], [c_void_p, c_size_t, c_size_t]
+        c.mallopt(-3, 2**25)  # no part has pages of its own
+
+        def megabytes():
+            return int(re.search(r"RssAnon:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
+
+        large = []
+        for k in range(200):
+            large.append(c.malloc(2**20 - 2**10))
+            c.memset(large[-1], 1, 2**20 - 2**10)
+            c.memset(c.malloc(2**10), 1, 2**10)
+        full = megabytes()
+        for part in large:
+            c.free(part)
+        freed = megabytes()
+        return_memory()
+        print(full - freed, full - megabytes())
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(lines)], capture_output=True, text=True, check=True
+    )
+    by_itself, returned = map(float, ran.stdout.split())
+    assert by_itself < 50 and returned > 150, ran.stdout
 
 
 def fake_pip(monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> list[list[str]]:
