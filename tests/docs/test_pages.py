@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
 
 from nowcast.radar import write_synthetic
@@ -144,17 +143,12 @@ def test_blocks_that_do_not_run_hold_only_what_a_test_cannot_run(page: str) -> N
 @pytest.mark.parametrize("page", PAGES)
 def test_the_python_of_a_page_runs(page: str, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(mine)
-    conv = torch.nn.Conv2d(3 + 4, 4 * 4, 3, padding=1)
-    copied = torch.nn.ModuleDict(
-        {"cell_list": torch.nn.ModuleList([torch.nn.ModuleDict({"conv": conv})])}
-    )
     for block in re.findall(r"```python\n(.*?)```", PAGES[page], flags=re.DOTALL):
         if any(
             name in block and find_spec(name) is None for name in ("pysteps", "mlflow", "wandb")
         ):
             continue  # the loggers of the last two: see below
-        names = {"copied_convlstm": copied, "frames": torch.rand(2, 5, 3, 8, 8)}
-        exec(compile(block, page, "exec"), names)
+        exec(compile(block, page, "exec"), {})
 
 
 class Recorder(ModuleType):

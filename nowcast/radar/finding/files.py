@@ -31,7 +31,8 @@ extended by this at both ends.
 # DE1200_RV2108230850_000
 _RADOLAN = re.compile(r"(raa\d\d-\w\w.*-bin|\w+_r[a-z]\d{10}(_\d{3})?)(\.gz)?", re.IGNORECASE)
 
-_METEONET_EXTRAS = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz")
+# MeteoNet's coordinates and quality; statistics of a series in data.cache
+_NO_RADAR_FILE = re.compile(r"radar_coords_\w+\.npz|.*quality[-_]code.*\.npz|statistics\.npz")
 
 
 def find_files(path: str | Path, period: TimeSpan | None = None, form: str = "auto") -> list[Path]:
@@ -208,9 +209,9 @@ def _is_named(path: Path, suffixes: set[str]) -> bool:
     """Return whether a file is named like one of these formats.
 
     A name without suffix must look like RADOLAN's, to exclude files such as LICENSE. MeteoNet's
-    coordinate and quality files are excluded.
+    coordinate and quality files and the files of data.cache are excluded.
     """
-    if _METEONET_EXTRAS.fullmatch(path.name):
+    if _NO_RADAR_FILE.fullmatch(path.name):
         return False
     return (bare_suffix(path) in suffixes - {""}) or (
         "" in suffixes and _RADOLAN.fullmatch(path.name) is not None

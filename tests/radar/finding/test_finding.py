@@ -54,6 +54,13 @@ def archive(tmp_path):
     return tmp_path
 
 
+def test_a_folder_may_contain_the_cache(tmp_path) -> None:
+    series = ("frames.npy", "tiles.npy", "statistics.npz", "motion-1f.npy")
+    touch(tmp_path, "rain.nc", "cache/5e.contents", *(f"cache/aa27/{name}" for name in series))
+    assert names(find_files(tmp_path)) == ["rain.nc"]
+    assert not would_find(tmp_path, tmp_path / "cache/aa27/statistics.npz")
+
+
 def test_a_period_enters_only_the_folders_that_may_hold_it(archive, listed):
     files = find_files(
         archive / "%Y/%m/%d/radar_%H%M.h5", period("2020-06-01T05:00", "2020-06-01T12:00")
