@@ -127,11 +127,28 @@ def test_warnings_may_be_printed_and_without_one_the_exit_code_is_0(
     assert (outcome.code, outcome.out) == (0, "")
 
 
-def test_a_period_with_a_warning_is_no_failure(run: Run, words: list[str]) -> None:
-    period = ["from=2024-06-02T12:20", "to=2024-06-02T12:25"]
-    outcome = run("predict", *words, *RULES, *period, "warnings.exit_code=10")
-    assert outcome.code == 10 and "failed" not in outcome.err
-    assert len(list(Path("out").glob("*.nc"))) == 2
+@pytest.mark.parametrize("live", ["before", "never"])
+def test_a_back_fill_writes_forecasts_with_their_places_and_a_log_only(
+    run: Run, words: list[str], live: str
+) -> None:
+    service = [
+        *words, *RULES, "warnings.file=out/warnings.jsonl", "warnings.exit_code=10",
+        "status=out/status.json", "metrics=out/nowcast.prom", "page=out/index.html",
+        "page_map=none", "latest=copy", "keep_hours=0.05", "keep_files=1",
+    ]  # fmt: skip
+    if live == "before":
+        assert run("predict", *service).code == 10
+    there = {path: path.read_bytes() for path in Path("out").glob("*")}
+    assert len(there) == (8 if live == "before" else 0)
+    outcome = run("predict", *service, "from=2024-06-02T12:05", "to=2024-06-02T12:25")
+    assert outcome.code == 0 and outcome.err.count("flood: 5 mm/h or more in Here") == 1
+    assert {path: path.read_bytes() for path in there} == there
+    kinds = ("nc", "places.csv", "places.json")
+    made = {f"12{minute:02d}.{one}" for minute in (5, 10, 15, 20, 25) for one in kinds}
+    assert {path.name for path in Path("out").iterdir()} == made | {
+        "latest.nc",
+        *(path.name for path in there),
+    }
 
 
 @pytest.mark.parametrize(
