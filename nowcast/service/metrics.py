@@ -21,8 +21,11 @@ _WARNINGS = "nowcast_warnings"
 _WET, _INPUT_WET = "nowcast_wet_share", "nowcast_input_wet_share"
 _SHORT = 12  # digits of a checksum that distinguish checkpoints
 _ABOUT = {
-    _LAST_SUCCESS: ("gauge", "When the last forecast was published."),
-    _FORECAST_REFERENCE: ("gauge", "Time of the newest frame of that forecast."),
+    _LAST_SUCCESS: ("gauge", "When the newest forecast was published; 0 before the first."),
+    _FORECAST_REFERENCE: (
+        "gauge",
+        "Time of the newest frame of that forecast; 0 before the first.",
+    ),
     _FALLBACK: (
         "gauge",
         "1 if it was made by a fallback instead of the requested model, else 0.",
@@ -61,7 +64,7 @@ def as_metrics(chain: Chain) -> str:
     """Return the state in Prometheus' text format, version 0.0.4: help and type once before the
     samples of a name.
     """
-    samples = [*_of_forecast(chain.last), *_of_cycle(chain)]
+    samples = [*_of_forecast(chain.newest), *_of_cycle(chain)]
     lines = []
     for name, (kind, about) in _ABOUT.items():
         own = [(label, value) for one, label, value in samples if one == name]
@@ -79,12 +82,12 @@ def from_metrics(text: str) -> Chain:
     found = [_SAMPLE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
     values = {(one["name"], one["label"]): float(one["value"]) for one in found}  # type: ignore[index]
     cycles = {outcome: int(values.get((_CYCLES, _word(outcome)), 0)) for outcome in OUTCOMES}
-    return Chain(since=math.nan, cycles=cycles, last=_last(values))
+    return Chain(since=math.nan, cycles=cycles, newest=_newest(values))
 
 
-def _last(values: dict[tuple[str, str | None], float]) -> Published | None:
+def _newest(values: dict[tuple[str, str | None], float]) -> Published | None:
     labels = {name: label for name, label in values if label is not None}
-    if (_LAST_SUCCESS, None) not in values:
+    if not values.get((_LAST_SUCCESS, None)):
         return None
     return Published(
         at=values[_LAST_SUCCESS, None],
@@ -98,19 +101,20 @@ def _last(values: dict[tuple[str, str | None], float]) -> Published | None:
     )
 
 
-def _of_forecast(last: Published | None) -> Iterator[Sample]:
-    if last is None:
+def _of_forecast(newest: Published | None) -> Iterator[Sample]:
+    # 0 before the first, so that an alert on their age fires although nothing ever succeeded
+    yield _LAST_SUCCESS, "", 0.0 if newest is None else newest.at
+    yield _FORECAST_REFERENCE, "", 0.0 if newest is None else newest.reference_time
+    if newest is None:
         return
-    yield _LAST_SUCCESS, "", last.at
-    yield _FORECAST_REFERENCE, "", last.reference_time
-    yield _FALLBACK, "", last.is_fallback
-    yield _INFO, f'method="{last.method}"', 1.0
-    if last.checkpoint:
-        yield _CHECKPOINT, f'sha256="{last.checkpoint[:_SHORT]}"', 1.0
-    if last.version:
-        yield _BUILD, f'version="{last.version}"', 1.0
-    yield _WET, "", last.wet_share
-    yield _INPUT_WET, "", last.input_wet_share
+    yield _FALLBACK, "", newest.is_fallback
+    yield _INFO, f'method="{newest.method}"', 1.0
+    if newest.checkpoint:
+        yield _CHECKPOINT, f'sha256="{newest.checkpoint[:_SHORT]}"', 1.0
+    if newest.version:
+        yield _BUILD, f'version="{newest.version}"', 1.0
+    yield _WET, "", newest.wet_share
+    yield _INPUT_WET, "", newest.input_wet_share
 
 
 def _of_cycle(chain: Chain) -> Iterator[Sample]:

@@ -41,15 +41,18 @@ class Questions:
     zone: tzinfo
     file: str | None
 
-    def __bool__(self) -> bool:
-        return bool(self.places or self.rules)
-
     def answer(
-        self, forecast: xr.Dataset | None, observed: NDArray[np.float32] | None, path: Path
+        self,
+        forecast: xr.Dataset | None,
+        observed: NDArray[np.float32] | None,
+        path: Path,
+        newest: Path,
     ) -> tuple[Warned, list[str]]:
-        """Write the answers for the places of the forecast at `path`, and the warnings.
+        """Write the answers for the places of the forecast at `path`, and the warnings of the
+        forecast at `newest`.
 
-        forecast: None if the file existed before; then existing files of places are kept.
+        forecast: that at `path`; None if the file existed before; then existing files of places are
+        kept.
         observed: the newest frame (y, x) in mm/h, NaN = not covered; None if unavailable.
         Returns the warnings, and remarks on areas without a forecast.
         Errors: DataError if the forecast does not give the place of its pixels; CannotCreateError,
