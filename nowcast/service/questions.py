@@ -17,7 +17,7 @@ from nowcast.forecast.dataset import REFERENCE_TIME, open_forecast
 from nowcast.places.place import Place, parse_place, read_places
 from nowcast.places.rule import Rule, parse_rules
 from nowcast.places.zone import zone_of
-from nowcast.service.publication import PLACES_CSV, PLACES_JSON, forecast_path
+from nowcast.service.publication import PLACES_CSV, PLACES_JSON, forecast_path, has_codes
 
 if TYPE_CHECKING:
     from nowcast.places.pixels import Pixels
@@ -41,19 +41,21 @@ class Questions:
     zone: tzinfo
     file: str | None
 
+    def __bool__(self) -> bool:
+        return bool(self.places or self.rules)
+
     def answer(
         self,
         forecast: xr.Dataset | None,
         observed: NDArray[np.float32] | None,
         path: Path,
-        newest: Path,
+        is_newest: bool = True,
     ) -> tuple[Warned, list[str]]:
-        """Write the answers for the places of the forecast at `path`, and the warnings of the
-        forecast at `newest`.
+        """Write the answers for the places of the forecast at `path`, and the warnings.
 
-        forecast: that at `path`; None if the file existed before; then existing files of places are
-        kept.
+        forecast: None if the file existed before; then existing files of places are kept.
         observed: the newest frame (y, x) in mm/h, NaN = not covered; None if unavailable.
+        is_newest: False leaves an existing file with the warnings of a newer forecast as it is.
         Returns the warnings, and remarks on areas without a forecast.
         Errors: DataError if the forecast does not give the place of its pixels; CannotCreateError,
         InputOutputError.
@@ -72,7 +74,7 @@ class Questions:
         if not self.rules:
             return {}, []
         found, remarks = self.warned(forecast, pixels)
-        self._write_warnings(found, forecast, path, is_new)
+        self._write_warnings(found, forecast, path, is_new, is_newest)
         return found, remarks
 
     def warned(self, forecast: xr.Dataset, pixels: "Pixels") -> tuple[Warned, list[str]]:
@@ -109,7 +111,7 @@ class Questions:
         _write(_next_to(path, PLACES_JSON), f"{_json(document, indent=1)}\n")
 
     def _write_warnings(
-        self, found: Warned, forecast: xr.Dataset, path: Path, is_new: bool
+        self, found: Warned, forecast: xr.Dataset, path: Path, is_new: bool, is_newest: bool
     ) -> None:
         """Write one line per warning: into the file, or printed if the forecast is new."""
         lines = "".join(
@@ -120,7 +122,9 @@ class Questions:
         elif self.file not in (None, STANDARD_OUTPUT):
             assert self.file is not None
             time: Any = forecast[REFERENCE_TIME].values[()]
-            _write(forecast_path(self.file, time, "warnings.file"), lines)
+            file = forecast_path(self.file, time, "warnings.file")
+            if is_newest or has_codes(self.file) or not file.exists():
+                _write(file, lines)
 
 
 def read_questions(config: PredictConfig) -> Questions:

@@ -127,6 +127,29 @@ def test_warnings_may_be_printed_and_without_one_the_exit_code_is_0(
     assert (outcome.code, outcome.out) == (0, "")
 
 
+def test_warnings_do_not_go_back_to_an_older_forecast(run: Run, words: list[str]) -> None:
+    Path("radar").mkdir()
+    with xr.open_dataset("rain.nc", engine="netcdf4") as rain:
+        for number in range(6):
+            rain.isel(time=[number]).to_netcdf(f"radar/{number}.nc", engine="netcdf4")
+    asked = [
+        *words, *RULES, "data.path=radar", "on_bad_file=skip", "retry=0", "max_wet_ratio=1e9",
+        "warnings.file=out/warnings.jsonl", "warnings.exit_code=10", "page=out/index.html",
+        "page_map=none", "latest=copy",
+    ]  # fmt: skip
+    assert run("predict", *asked).code == 10
+    there = {path: path.read_bytes() for path in Path("out").glob("[!1]*")}
+    Path("radar/5.nc").write_bytes(b"damaged since")
+    outcome = run("predict", *asked, "status=status.json")
+    assert outcome.code == 10 and "flood: 5 mm/h or more in Here" in outcome.err
+    assert "out/1225.nc is newer, and its warnings still hold" in outcome.err
+    assert Path("out/1220.places.json").exists()
+    # the older forecast itself has no warning
+    assert run("predict", *asked, "at=2024-06-02T12:20").code == 0
+    assert {path: path.read_bytes() for path in there} == there
+    assert sorted(path.name for path in there) == ["index.html", "latest.nc", "warnings.jsonl"]
+
+
 @pytest.mark.parametrize("live", ["before", "never"])
 def test_a_back_fill_writes_forecasts_with_their_places_and_a_log_only(
     run: Run, words: list[str], live: str
