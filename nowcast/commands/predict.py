@@ -129,6 +129,7 @@ class Cycles:
             report.fail(error)
             failure = error
         self.newest = report.reference_time or self.newest
+        report.frames_left_out = self.source.frames_left_out()
         report.remarks += self.source.take_remarks()
         self.journal.write(report)
         if failure is not None:

@@ -2,10 +2,13 @@
 reason why there is none.
 """
 
+import glob
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +40,7 @@ from nowcast.service.publication import (
 )
 from nowcast.service.questions import Questions
 from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report, not_by_model
+from nowcast.untrusted.addresses import is_address
 
 if TYPE_CHECKING:
     from nowcast.service.methods import Made
@@ -167,15 +171,24 @@ def is_outdated(there: Mapping[str, Any], report: Report, source: FrameSource) -
 def newest_time(source: FrameSource, config: PredictConfig, now: np.datetime64) -> np.datetime64:
     """Return the time of the newest frame.
 
-    Errors: as `FrameSource.newest`; TryLaterError if there are no frames and `none` is the last of
-    the methods.
+    Errors: as `FrameSource.newest`; TryLaterError if there are no frames, although their folder
+    exists, and `none` is the last of the methods.
     """
     try:
         return source.newest(now)
     except MissingInputError as error:
-        if config.methods[-1] == NONE:
+        if config.methods[-1] == NONE and not is_nowhere(config.data.path):
             raise TryLaterError(str(error)) from error
         raise
+
+
+def is_nowhere(path: str) -> bool:
+    """Whether a path, up to its first part with time codes or wildcards, does not exist; then it is
+    mistyped or not mounted.
+    """
+    parts = Path(path).expanduser().parts
+    fixed = takewhile(lambda part: "%" not in part and not glob.has_magic(part), parts)
+    return not is_address(path) and not os.path.exists(Path(*fixed))
 
 
 def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:

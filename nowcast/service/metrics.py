@@ -49,7 +49,14 @@ _ABOUT = {
     ),
     "nowcast_cycle_duration_seconds": ("gauge", "Duration of the last cycle."),
     _PART: ("gauge", "Duration of each part of the last cycle."),
-    _WARNINGS: ("gauge", "Number of areas in which a warning rule holds, by the name of the rule."),
+    _WARNINGS: (
+        "gauge",
+        "Number of areas in which a warning rule holds, by its name; NaN without a forecast there.",
+    ),
+    "nowcast_frames_left_out": (
+        "gauge",
+        "Number of unusable files and frames that the last cycle left out.",
+    ),
     _CYCLES: ("counter", "Number of cycles by outcome."),
 }
 _SAMPLE = re.compile(
@@ -126,7 +133,8 @@ def _of_cycle(chain: Chain) -> Iterator[Sample]:
     for part, seconds in chain.cycle["seconds"].items():
         yield _PART, f'part="{part}"', seconds
     for rule, found in chain.cycle["warnings"].items():
-        yield _WARNINGS, f'rule="{rule}"', len(found)
+        yield _WARNINGS, f'rule="{rule}"', math.nan if found is None else len(found)
+    yield "nowcast_frames_left_out", "", chain.cycle["frames_left_out"]
     for outcome, number in chain.cycles.items():
         yield _CYCLES, f'outcome="{_word(outcome)}"', number
 

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 STANDARD_OUTPUT = "-"
 """The file name that means printing the warnings."""
 
-Warned = Mapping[str, Sequence[Mapping[str, Any]]]
-"""The warnings of each rule, as in JSON."""
+Warned = Mapping[str, Sequence[Mapping[str, Any]] | None]
+"""The warnings of each rule, as in JSON; None if there is no forecast for any of its areas."""
+
+
+def found_in(warned: Warned) -> list[Mapping[str, Any]]:
+    """Return the warnings of all rules."""
+    return [one for found in warned.values() for one in found or ()]
+
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,14 @@ class Questions:
         """Return the warnings of a forecast, and remarks on areas without a forecast."""
         from nowcast.places.warning import ends_too_early, warning_document, warnings_of
 
-        found, remarks = dict[str, list[dict[str, Any]]](), list[str]()
+        found, remarks = dict[str, list[dict[str, Any]] | None](), list[str]()
         for rule in self.rules:
             warnings, unknown = warnings_of(forecast, rule, self.areas[rule.name], pixels)
-            found[rule.name] = [warning_document(one, forecast, self.zone) for one in warnings]
+            found[rule.name] = (
+                None
+                if warnings is None
+                else [warning_document(one, forecast, self.zone) for one in warnings]
+            )
             remarks += [*unknown, *ends_too_early(forecast, rule)]
         return found, remarks
 
@@ -115,7 +125,7 @@ class Questions:
     ) -> None:
         """Write one line per warning: into the file, or printed if the forecast is new."""
         lines = "".join(
-            f"{_json({**one, 'forecast': str(path)})}\n" for each in found.values() for one in each
+            f"{_json({**one, 'forecast': str(path)})}\n" for one in found_in(found)
         )
         if self.file == STANDARD_OUTPUT and is_new:
             print(lines, end="", flush=True)

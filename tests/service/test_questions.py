@@ -116,6 +116,31 @@ def test_a_warning_is_in_status_metrics_lines_log_and_exit_code(run: Run, words:
         assert line["highest_rate"] == 8.0 and line["share"] == 1.0
 
 
+@pytest.mark.parametrize(
+    "where", ["area: swapped.geojson", "place: [10, 51.08]", "place: [51.08, 10], within: 2"]
+)
+def test_a_rule_without_a_forecast_is_a_warning_in_the_log_and_unknown(
+    run: Run, words: list[str], where: str
+) -> None:
+    Path("swapped.geojson").write_text(json.dumps({
+        "type": "Polygon", "coordinates": [[[50, 9.5], [52, 9.5], [52, 10.5], [50, 10.5]]],
+    }))  # fmt: skip
+    within = "" if "within" in where else "within: 10, "
+    asked = [
+        f"warnings.rules.swapped={{rate: 5, probability: 0.3, {within}{where}}}", RULES[1],
+        "log_format=json", "status=status.json", "metrics=nowcast.prom", "warnings.exit_code=10",
+    ]  # fmt: skip
+    outcome = run("predict", *words, *asked)
+    said = json.loads(outcome.err)
+    assert outcome.code == 0 and said["level"] == "WARNING"
+    assert said["warnings"] == {"swapped": None, "hail": []}
+    assert said["remarks"][0].startswith("warnings.rules.swapped")
+    assert json.loads(Path("status.json").read_text())["last_cycle"]["warnings"]["swapped"] is None
+    metrics = Path("nowcast.prom").read_text()
+    assert 'nowcast_warnings{rule="swapped"} NaN\n' in metrics
+    assert 'nowcast_warnings{rule="hail"} 0.0\n' in metrics
+
+
 def test_warnings_may_be_printed_and_without_one_the_exit_code_is_0(
     run: Run, words: list[str]
 ) -> None:

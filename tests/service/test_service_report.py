@@ -182,6 +182,27 @@ def test_a_cycle_is_one_line(report: Report, line: str, capsys: pytest.CaptureFi
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ " + re.escape(line) + "\n", said), said
 
 
+@pytest.mark.parametrize(
+    ("report", "level"),
+    [
+        (made(), "INFO"),
+        (made(frames_left_out=1), "WARNING"),
+        (made(ALREADY_THERE, warnings={"flood": []}), "INFO"),
+        (made(ALREADY_THERE, warnings={"flood": None}), "WARNING"),
+        (made(FALLBACK, reason="a gap"), "WARNING"),
+        (failed(), "ERROR"),
+    ],
+    ids=str,
+)
+def test_what_needs_attention_is_no_info(
+    report: Report, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_journal(config(log_format="json")) as journal:
+        journal.write(report)
+    (said,) = written(capsys.readouterr().err)
+    assert said["level"] == level
+
+
 def test_times_of_the_log_are_in_utc(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +241,7 @@ def test_of_json_all_that_the_process_says_is_json(capsys: pytest.CaptureFixture
         "level": "INFO", "outcome": "forecast", "method": "model", "reason": None, "exit_code": 0,
         "forecast_reference_time": "2024-11-21T12:05:00Z", "path": "forecasts/20241121T1205Z.nc",
         "age_seconds": 63.4, "wet_share": None, "input_wet_share": 0.1, "warnings": {}, "remarks": ["a", "b"],
+        "frames_left_out": 0,
         "checkpoint_sha256": None, "nowcast_version": __version__, "seconds": {"find": 0.1,
         "model": 1.9, "forecast": 0.6, "check": 0.0, "write": 0.1},
     }  # fmt: skip
@@ -621,6 +643,7 @@ def test_metrics_are_what_prometheus_reads(
         f'nowcast_build_info{{version="{__version__}"}}': 1,
         "nowcast_input_wet_share": 0.1,
         "nowcast_last_exit_code": 0,
+        "nowcast_frames_left_out": 0,
         "nowcast_forecast_age_seconds": 63.4,
         **{
             f'nowcast_cycle_part_duration_seconds{{part="{part}"}}': seconds
