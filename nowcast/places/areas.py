@@ -129,11 +129,6 @@ def _rings(feature: Feature) -> tuple[Float64Array, ...]:
                 f"{where}: a point lies beyond 180 degrees of longitude; give degrees from -180 to"
                 " 180."
             )
-        if (np.abs(ring[:, 1]) > 90.0).any():
-            raise DataError(
-                f"{where}: a point lies beyond 90 degrees of latitude; give longitude, then"
-                " latitude."
-            )
         if (np.abs(np.diff(ring[:, 0])) > 180.0).any():
             raise DataError(f"{where}: crosses the date line; cut it there into two polygons.")
     return feature.lines
