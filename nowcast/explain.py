@@ -146,7 +146,9 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         return f"{key}: takes {wrong_shape.format(key=key)}.", ConfigError.exit_code
     if key and "is not Optional" in str(cause):
         return f"{key}: cannot be null; give a value.", ConfigError.exit_code
-    no_number = re.match(r"Value '(.*)' of .* could not be converted to (Float|Integer)", str(cause))
+    no_number = re.match(
+        r"Value '(.*)' of .* could not be converted to (Float|Integer)", str(cause)
+    )
     if key and no_number:
         wanted = "a number" if no_number[2] == "Float" else "a whole number"
         return f"{key}: must be {wanted}, not {no_number[1]!r}.", ConfigError.exit_code

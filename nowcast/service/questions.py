@@ -34,7 +34,6 @@ def found_in(warned: Warned) -> list[Mapping[str, Any]]:
     return [one for found in warned.values() for one in found or ()]
 
 
-
 @dataclass(frozen=True)
 class Questions:
     """Places and rules, read before the first forecast is made; areas: by the name of their
@@ -124,9 +123,7 @@ class Questions:
         self, found: Warned, forecast: xr.Dataset, path: Path, is_new: bool, is_newest: bool
     ) -> None:
         """Write one line per warning: into the file, or printed if the forecast is new."""
-        lines = "".join(
-            f"{_json({**one, 'forecast': str(path)})}\n" for one in found_in(found)
-        )
+        lines = "".join(f"{_json({**one, 'forecast': str(path)})}\n" for one in found_in(found))
         if self.file == STANDARD_OUTPUT and is_new:
             print(lines, end="", flush=True)
         elif self.file not in (None, STANDARD_OUTPUT):

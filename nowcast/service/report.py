@@ -18,6 +18,7 @@ from nowcast.errors import (
     Interrupted,
     NowcastError,
     TryLaterError,
+    WarnedError,
 )
 from nowcast.explain import explain
 from nowcast.files import refuse_unwritable
@@ -80,9 +81,13 @@ class Report:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - start
 
     def fail(self, error: Exception) -> None:
-        """Note what ended the cycle, in addition to the reason of a fallback that was published."""
+        """Note the exit code, and what ended the cycle, in addition to the reason of a fallback that
+        was published. A warning is no reason.
+        """
         message, self.exit_code = explain(error)
         self.error, message = error, " ".join(message.split())
+        if isinstance(error, WarnedError):
+            return
         if self.outcome != FALLBACK or self.reason is None:
             self.reason = message
         elif self.reason not in message:

@@ -176,10 +176,11 @@ def test_rules_are_read_by_their_names() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"a": 5}, "warnings.rules.a: give "),
-        ({"a": {"rate": 1, "probability": 0.3, "within": 60}}, "warnings.rules.a: give "),
-        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "place": [1, 2]}}, "rules.a: give "),
-        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "raet": 1}}, "rules.a: give "),
+        ({"a": 5}, "warnings.rules.a: takes names with values, not 5; give "),
+        ({"a": {"rate": 1, "within": 60, "area": "a"}}, "warnings.rules.a: needs probability too; give "),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60}}, "warnings.rules.a: needs one of area and place"),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "place": [1, 2]}}, "rules.a: needs one of"),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "raet": 1}}, "rules.a: has no key raet; give "),
         ({"a": {"rate": 0, "probability": 0.3, "within": 60, "area": "a"}}, "rules.a.rate: give a number"),
         ({"a": {"rate": 1, "probability": 30, "within": 60, "area": "a"}}, "rules.a.probability: give"),
         ({"a": {"rate": 1, "probability": 0.3, "within": "1h", "area": "a"}}, "rules.a.within: give"),

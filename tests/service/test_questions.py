@@ -100,6 +100,7 @@ def test_a_warning_is_in_status_metrics_lines_log_and_exit_code(run: Run, words:
         assert outcome.code == 10 and "flood: 5 mm/h or more in Here" in outcome.err, cycle
         status = json.loads(Path("out/status.json").read_text())
         assert status["last_cycle"]["outcome"] in ("forecast", "already there")
+        assert status["last_cycle"]["reason"] is None
         assert status["consecutive_failures"] == 0
         found = status["last_cycle"]["warnings"]
         assert [one["area"] for one in found["flood"]] == ["Here"] and found["hail"] == []
