@@ -163,8 +163,8 @@ def _explain_config(error: Exception) -> tuple[str, int]:
     add = re.search(r"To append to your default list use (\+\S+)", str(error))
     if add:
         return (
-            f"{quoted}: no group of this command; for a group of your own write {add[1]}, for others"
-            " see '--help'.",
+            f"{quoted}: no group of this command; for a group of your own write {add[1]}, for"
+            " others see '--help'.",
             ConfigError.exit_code,
         )
     if str(error).startswith("Could not override") and not key:

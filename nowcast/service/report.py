@@ -81,8 +81,8 @@ class Report:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - start
 
     def fail(self, error: Exception) -> None:
-        """Note the exit code, and what ended the cycle, in addition to the reason of a fallback that
-        was published. A warning is no reason.
+        """Note the exit code, and what ended the cycle, next to the reason of a published fallback.
+        A warning is no reason.
         """
         message, self.exit_code = explain(error)
         self.error, message = error, " ".join(message.split())
