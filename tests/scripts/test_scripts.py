@@ -12,6 +12,8 @@ import pytest
 import yaml
 from helpers import Outcome
 
+from nowcast.config.predict import WarningsConfig
+from nowcast.places.rule import parse_rules
 from nowcast.service import metrics
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "deploy"
@@ -73,6 +75,18 @@ def test_the_command_of_every_script_composes_and_all_its_keys_exist(
     ]
     ran = run(*once, *elsewhere)
     assert (ran.code, "no such checkpoint" in ran.err) == (66, True), ran.err
+
+
+def test_the_commented_warnings_are_rules() -> None:
+    text = (SCRIPTS / "operation/five_minutes.yaml").read_text()
+    _, found, lines = text.partition("\n# warnings:\n")
+    warnings = yaml.safe_load(re.sub("^# ", "", found + lines, flags=re.MULTILINE))["warnings"]
+    assert WarningsConfig(**warnings).exit_code == 10
+    assert [one.name for one in parse_rules(warnings["rules"])] == ["flood", "station"]
+    shown = (SCRIPTS.parents[1] / "docs/answers.md").read_text()
+    assert yaml.safe_load(shown.partition("```yaml\n")[2].partition("```")[0]) == {
+        "warnings": warnings
+    }
 
 
 def test_alerts_are_for_metrics_that_exist() -> None:
