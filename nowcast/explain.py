@@ -127,6 +127,11 @@ def _explain_config(error: Exception) -> tuple[str, int]:
             ),
             UsageError.exit_code,
         )
+    # Hydra names the file of a wrong key, but keeps the original error only as its context
+    in_file = re.match(r"In '(.*)': \w+ raised while composing config:", str(error))
+    if in_file and getattr(error.__context__, "full_key", None):
+        message, code = _explain_config(error.__context__)  # type: ignore[arg-type]
+        return f"{in_file[1]}: {message}", code
     cause: Any = error if getattr(error, "full_key", None) else error.__cause__ or error
     key, kind = getattr(cause, "full_key", None), type(cause).__name__
     if key and kind in ("ConfigKeyError", "ConfigAttributeError"):
@@ -141,6 +146,12 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         return f"{key}: takes {wrong_shape.format(key=key)}.", ConfigError.exit_code
     if key and "is not Optional" in str(cause):
         return f"{key}: cannot be null; give a value.", ConfigError.exit_code
+    no_number = re.match(
+        r"Value '(.*)' of .* could not be converted to (Float|Integer)", str(cause)
+    )
+    if key and no_number:
+        wanted = "a number" if no_number[2] == "Float" else "a whole number"
+        return f"{key}: must be {wanted}, not {no_number[1]!r}.", ConfigError.exit_code
     if key:
         return f"{key}: {str(cause).splitlines()[0].rstrip('.')}.", ConfigError.exit_code
     if "MovingMnistConfig is not a subclass of RadarConfig" in str(error):
@@ -149,6 +160,13 @@ def _explain_config(error: Exception) -> tuple[str, int]:
             ConfigError.exit_code,
         )
     quoted = str(error).split("'")[1] if "'" in str(error) else ""
+    add = re.search(r"To append to your default list use (\+\S+)", str(error))
+    if add:
+        return (
+            f"{quoted}: no group of this command; for a group of your own write {add[1]}, for"
+            " others see '--help'.",
+            ConfigError.exit_code,
+        )
     if str(error).startswith("Could not override") and not key:
         return (
             f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.",
@@ -163,14 +181,6 @@ def _explain_config(error: Exception) -> tuple[str, int]:
             ConfigError.exit_code,
         )
     message = f"{error} {cause if cause is not error else ''}".split("Config search path")[0]
-    unknown = re.match(
-        r"In '(.*)': ConfigKeyError raised while composing config:\s+Key '(.*)' not in", message
-    )
-    if unknown:
-        return (
-            f"{unknown[1]}: {unknown[2]}: no such key. '--cfg job' lists them all.",
-            ConfigError.exit_code,
-        )
     return message.partition("full_key:")[0].strip(), ConfigError.exit_code
 
 

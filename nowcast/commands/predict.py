@@ -49,6 +49,8 @@ def predict(config: PredictConfig) -> None:
 
     Errors: that of the first failed cycle, after all others of a period are done.
     """
+    if config.period is not None:
+        config = config.without_live_files()
     refuse_collisions(config)  # first, because opening the journal writes the status
     with open_journal(config) as journal:
         questions = read_questions(config)
@@ -127,6 +129,7 @@ class Cycles:
             report.fail(error)
             failure = error
         self.newest = report.reference_time or self.newest
+        report.frames_left_out = self.source.frames_left_out()
         report.remarks += self.source.take_remarks()
         self.journal.write(report)
         if failure is not None:
@@ -144,12 +147,10 @@ class Cycles:
                 f"output: {self.config.output!r} gives several of these times the same name; add"
                 " %H and %M."
             )
-        failures, warned = list[Exception](), list[WarnedError]()
+        failures = list[Exception]()
         for at in times:
             try:
                 self.run(at)
-            except WarnedError as warning:
-                warned.append(warning)
             except Exception as error:
                 failures.append(error)
         if failures:
@@ -159,8 +160,6 @@ class Cycles:
             )
             failed.exit_code = code
             raise failed from failures[0]
-        if warned:
-            raise warned[0]
 
     def watch(self) -> None:
         """Run a cycle whenever a file arrives, the checkpoint changes or the newest frame becomes

@@ -1,7 +1,7 @@
 """Configuration of `nowcast predict`, also for unattended operation: types and limits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nowcast.baselines import baseline_names, names_where
@@ -208,6 +208,21 @@ class PredictConfig:
     def checkpoints(self) -> list[str]:
         """The existing checkpoints of a path, a glob or a list. Errors: as `checkpoint_paths`."""
         return [] if self.checkpoint is None else checkpoint_paths(self.checkpoint)
+
+    def without_live_files(self) -> "PredictConfig":
+        """Return the configuration of a back-fill: only live cycles write the page, warnings,
+        metrics and status, and remove old forecasts.
+        """
+        return replace(
+            self,
+            page=None,
+            page_map=default_values("predict")["page_map"],
+            warnings=replace(self.warnings, file=None, exit_code=0),
+            metrics=None,
+            status=None,
+            keep_hours=None,
+            keep_files=None,
+        )
 
     @property
     def asks_of_places(self) -> bool:

@@ -53,8 +53,7 @@ def _make(folder: Path) -> list[Path]:
     except OSError as error:
         _remove_empty(missing)
         raise CannotCreateError(
-            f"{folder}: cannot create this folder ({reason_of(error)}); choose another output"
-            " folder."
+            f"{folder}: cannot create this folder ({reason_of(error)}); choose another folder."
         ) from error
     for made in missing:
         sync_folder(made.parent)
@@ -138,7 +137,7 @@ def for_people(
     """
     if isinstance(error, OSError) and error.errno in _CANNOT_CREATE and not full:
         return CannotCreateError(
-            f"{path}: cannot write this file ({reason_of(error)}); choose another output path."
+            f"{path}: cannot write this file ({reason_of(error)}); choose another path."
         )
     behind = (
         "nothing was left behind"

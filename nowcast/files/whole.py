@@ -79,7 +79,7 @@ def _mode_of(path: Path) -> int:
         return stat.S_IMODE(path.stat().st_mode)
     if path.exists():
         raise CannotCreateError(
-            f"{path}: already exists and is not a regular file; choose another output path."
+            f"{path}: already exists and is not a regular file; choose another path."
         )
     # the only way to read the umask; files that other threads make meanwhile are private
     umask = os.umask(0o077)

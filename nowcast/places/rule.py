@@ -49,14 +49,11 @@ def _rule(name: str, about: Any) -> Rule:
     key = f"warnings.rules.{name}"
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{key}: name a rule by letters, digits, - and _ only.")
-    if (
-        not isinstance(about, Mapping)
-        or not {*_KEYS[:3]} <= set(about) <= set(_KEYS)
-        or ("area" in about) == ("place" in about)
-    ):
+    wrong = _wrong(about)
+    if wrong:
         raise ConfigError(
-            f"{key}: give {{rate: 10, probability: 0.3, within: 60, area: areas.geojson}}, or"
-            f" place: [52.5, 13.4] in place of area, not {about}."
+            f"{key}: {wrong}; give {{rate: 10, probability: 0.3, within: 60, area: areas.geojson}},"
+            " or place: [52.5, 13.4] instead of area."
         )
     numbers = []
     for one, most in (("rate", 1e4), ("probability", 1.0), ("within", 1e4)):
@@ -72,3 +69,18 @@ def _rule(name: str, about: Any) -> Rule:
     if not isinstance(about["area"], str) or not about["area"].strip():
         raise ConfigError(f"{key}.area: give the path of a GeoJSON file, not {about['area']!r}.")
     return Rule(name, rate, probability, within, area=about["area"])
+
+
+def _wrong(about: Any) -> str:
+    """Return what is wrong with the keys of a rule; empty if nothing is."""
+    if not isinstance(about, Mapping):
+        return f"takes names with values, not {about!r}"
+    missing = [one for one in _KEYS[:3] if one not in about]
+    if missing:
+        return f"needs {' and '.join(missing)} too"
+    unknown = [str(one) for one in about if one not in _KEYS]
+    if unknown:
+        return f"has no key {', '.join(unknown)}"
+    if ("area" in about) == ("place" in about):
+        return "needs one of area and place"
+    return ""

@@ -57,8 +57,9 @@ class RuleWarning:
 
 def warnings_of(
     forecast: xr.Dataset, rule: Rule, areas: Sequence[Area], pixels: Pixels
-) -> tuple[list[RuleWarning], list[str]]:
-    """Return the warnings of one rule, and remarks on areas without a forecast.
+) -> tuple[list[RuleWarning] | None, list[str]]:
+    """Return the warnings of one rule, None if there is no forecast for any of its areas, and
+    remarks on areas without one.
 
     Args:
         forecast: a forecast dataset.
@@ -68,14 +69,14 @@ def warnings_of(
     """
     first = float(forecast[LEAD_TIME].values[0])
     if rule.within < first - 1e-6:
-        return [], [
+        return None, [
             f"warnings.rules.{rule.name}.within: the forecast begins {first:g} minutes ahead, so it"
             f" warns of nothing within {rule.within:g}"
         ]
     where = [(area.name, area.within(pixels)) for area in areas]
     if rule.place is not None:
         where = [(rule.place.name, pixels.of(rule.place))]
-    found, remarks = list[RuleWarning](), _off_the_ladder(forecast, rule)
+    found, remarks, any_known = list[RuleWarning](), _off_the_ladder(forecast, rule), False
     for name, index in where:
         if index is None:
             remarks.append(f"warnings.rules.{rule.name}: {name} is outside of the grid")
@@ -83,8 +84,9 @@ def warnings_of(
         warning, is_known = _warning(forecast, rule, name, index)
         if not is_known:
             remarks.append(f"warnings.rules.{rule.name}: {name} is not covered by the forecast")
+        any_known |= is_known
         found += [] if warning is None else [warning]
-    return found, remarks
+    return found if any_known else None, remarks
 
 
 def ends_too_early(forecast: xr.Dataset, rule: Rule) -> list[str]:

@@ -41,31 +41,29 @@ class Chain:
 
     since: start of the counting of cycles [Unix seconds]. cycles: their number by outcome.
     failures_in_a_row: number of failed cycles since the last success.
-    last: the forecast published last. newest: the forecast with the newest reference time, because
-    a back-fill publishes older ones.
+    newest: the published forecast with the newest reference time; `at` publishes older ones.
     cycle: the last cycle, as returned by `Report.fields`. ended: when it ended [Unix seconds].
     """
 
     since: float
     cycles: Mapping[str, int]
     failures_in_a_row: int = 0
-    last: Published | None = None
     newest: Published | None = None
     cycle: Mapping[str, Any] = field(default_factory=dict)
     ended: float = math.nan
 
     def after(self, cycle: Mapping[str, Any], ended: float) -> "Chain":
         """Return the state after one more cycle, given as `Report.fields`."""
-        outcome, last, newest = cycle["outcome"], self.last, self.newest
+        outcome, newest = cycle["outcome"], self.newest
         if outcome in ("forecast", "fallback"):
             last = _published(cycle, ended)
-            if newest is None or last.reference_time >= newest.reference_time:
+            # one from the future, as after a jump of the clock, is not the newest
+            if newest is None or not last.reference_time < newest.reference_time <= ended:
                 newest = last
         return replace(
             self,
             cycles={one: self.cycles.get(one, 0) + (one == outcome) for one in OUTCOMES},
             failures_in_a_row=self.failures_in_a_row + 1 if outcome == "failed" else 0,
-            last=last,
             newest=newest,
             cycle=cycle,
             ended=ended,

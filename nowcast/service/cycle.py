@@ -2,14 +2,19 @@
 reason why there is none.
 """
 
+import glob
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from nowcast.baselines import baseline_record
 from nowcast.config.predict import GEOTIFF, MODEL, NONE, PredictConfig
@@ -27,6 +32,7 @@ from nowcast.service.publication import (
     METHOD_REASON,
     complete,
     forecast_path,
+    newest_forecast,
     output_folder,
     publish,
     published,
@@ -34,6 +40,7 @@ from nowcast.service.publication import (
 )
 from nowcast.service.questions import Questions
 from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report, not_by_model
+from nowcast.untrusted.addresses import is_address
 
 if TYPE_CHECKING:
     from nowcast.service.methods import Made
@@ -104,8 +111,9 @@ def run_cycle(
         complete(report.path, config)
         tidy_up(config, reference_time, now)
         if questions:
-            report.warnings, unknown = questions.answer(forecast, observed, report.path)
-            report.remarks += unknown
+            newest = newest_forecast(config.output, max(reference_time, now))
+            newer = newest[1] if newest is not None and newest[0] > reference_time else None
+            answer(questions, forecast, observed, report, newer, is_live=at is None)
         if config.page is not None:
             from nowcast.service.page import write_page  # imports PROJ and Pillow
 
@@ -115,6 +123,30 @@ def run_cycle(
         raise WarnedError(f"warning: {', '.join(warned)}", config.warnings.exit_code)
     if report.reason is not None and config.fallback_exit_code:
         raise TryLaterError(f"forecast by {report.method}, {not_by_model(report.reason)}")
+
+
+def answer(
+    questions: Questions,
+    forecast: xr.Dataset | None,
+    observed: NDArray[np.float32] | None,
+    report: Report,
+    newer: Path | None,
+    is_live: bool,
+) -> None:
+    """Answer the questions about the forecast at `report.path`, and enter warnings and remarks into
+    the report.
+
+    newer: a newer forecast, if there is one; a live cycle then keeps to its warnings.
+    forecast, observed, errors: as `Questions.answer`.
+    """
+    assert report.path is not None
+    if newer is not None and is_live and questions.rules:
+        replace(questions, rules=()).answer(forecast, observed, report.path)
+        report.remarks.append(f"{newer} is newer, and its warnings still hold")
+        report.warnings, remarks = questions.answer(None, None, newer)
+    else:
+        report.warnings, remarks = questions.answer(forecast, observed, report.path, newer is None)
+    report.remarks += remarks
 
 
 def is_outdated(there: Mapping[str, Any], report: Report, source: FrameSource) -> bool:
@@ -139,15 +171,24 @@ def is_outdated(there: Mapping[str, Any], report: Report, source: FrameSource) -
 def newest_time(source: FrameSource, config: PredictConfig, now: np.datetime64) -> np.datetime64:
     """Return the time of the newest frame.
 
-    Errors: as `FrameSource.newest`; TryLaterError if there are no frames and `none` is the last of
-    the methods.
+    Errors: as `FrameSource.newest`; TryLaterError if there are no frames, although their folder
+    exists, and `none` is the last of the methods.
     """
     try:
         return source.newest(now)
     except MissingInputError as error:
-        if config.methods[-1] == NONE:
+        if config.methods[-1] == NONE and not is_nowhere(config.data.path):
             raise TryLaterError(str(error)) from error
         raise
+
+
+def is_nowhere(path: str) -> bool:
+    """Whether a path, up to its first part with time codes or wildcards, does not exist; then it is
+    mistyped or not mounted.
+    """
+    parts = Path(path).expanduser().parts
+    fixed = takewhile(lambda part: "%" not in part and not glob.has_magic(part), parts)
+    return not is_address(path) and not os.path.exists(Path(*fixed))
 
 
 def recipe_of(config: PredictConfig, checksum: str) -> dict[str, str]:

@@ -178,6 +178,10 @@ class FrameSource:
             return due
         return due, tuple((path, version_of(path)) for path in paths)
 
+    def frames_left_out(self) -> int:
+        """Return how many unusable files and frames were left out since `take_remarks`."""
+        return len(self.retry.left_out)
+
     def take_remarks(self) -> list[str]:
         """Return the remarks of this cycle, each once, and start those of the next."""
         return self.retry.take_remarks()

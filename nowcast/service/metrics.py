@@ -21,8 +21,11 @@ _WARNINGS = "nowcast_warnings"
 _WET, _INPUT_WET = "nowcast_wet_share", "nowcast_input_wet_share"
 _SHORT = 12  # digits of a checksum that distinguish checkpoints
 _ABOUT = {
-    _LAST_SUCCESS: ("gauge", "When the last forecast was published."),
-    _FORECAST_REFERENCE: ("gauge", "Time of the newest frame of that forecast."),
+    _LAST_SUCCESS: ("gauge", "When the newest forecast was published; 0 before the first."),
+    _FORECAST_REFERENCE: (
+        "gauge",
+        "Time of the newest frame of that forecast; 0 before the first.",
+    ),
     _FALLBACK: (
         "gauge",
         "1 if it was made by a fallback instead of the requested model, else 0.",
@@ -46,7 +49,14 @@ _ABOUT = {
     ),
     "nowcast_cycle_duration_seconds": ("gauge", "Duration of the last cycle."),
     _PART: ("gauge", "Duration of each part of the last cycle."),
-    _WARNINGS: ("gauge", "Number of areas in which a warning rule holds, by the name of the rule."),
+    _WARNINGS: (
+        "gauge",
+        "Number of areas in which a warning rule holds, by its name; NaN without a forecast there.",
+    ),
+    "nowcast_frames_left_out": (
+        "gauge",
+        "Number of unusable files and frames that the last cycle left out.",
+    ),
     _CYCLES: ("counter", "Number of cycles by outcome."),
 }
 _SAMPLE = re.compile(
@@ -61,7 +71,7 @@ def as_metrics(chain: Chain) -> str:
     """Return the state in Prometheus' text format, version 0.0.4: help and type once before the
     samples of a name.
     """
-    samples = [*_of_forecast(chain.last), *_of_cycle(chain)]
+    samples = [*_of_forecast(chain.newest), *_of_cycle(chain)]
     lines = []
     for name, (kind, about) in _ABOUT.items():
         own = [(label, value) for one, label, value in samples if one == name]
@@ -79,12 +89,12 @@ def from_metrics(text: str) -> Chain:
     found = [_SAMPLE.fullmatch(line) for line in text.splitlines() if not line.startswith("#")]
     values = {(one["name"], one["label"]): float(one["value"]) for one in found}  # type: ignore[index]
     cycles = {outcome: int(values.get((_CYCLES, _word(outcome)), 0)) for outcome in OUTCOMES}
-    return Chain(since=math.nan, cycles=cycles, last=_last(values))
+    return Chain(since=math.nan, cycles=cycles, newest=_newest(values))
 
 
-def _last(values: dict[tuple[str, str | None], float]) -> Published | None:
+def _newest(values: dict[tuple[str, str | None], float]) -> Published | None:
     labels = {name: label for name, label in values if label is not None}
-    if (_LAST_SUCCESS, None) not in values:
+    if not values.get((_LAST_SUCCESS, None)):
         return None
     return Published(
         at=values[_LAST_SUCCESS, None],
@@ -98,19 +108,20 @@ def _last(values: dict[tuple[str, str | None], float]) -> Published | None:
     )
 
 
-def _of_forecast(last: Published | None) -> Iterator[Sample]:
-    if last is None:
+def _of_forecast(newest: Published | None) -> Iterator[Sample]:
+    # 0 before the first, so that an alert on their age fires although nothing ever succeeded
+    yield _LAST_SUCCESS, "", 0.0 if newest is None else newest.at
+    yield _FORECAST_REFERENCE, "", 0.0 if newest is None else newest.reference_time
+    if newest is None:
         return
-    yield _LAST_SUCCESS, "", last.at
-    yield _FORECAST_REFERENCE, "", last.reference_time
-    yield _FALLBACK, "", last.is_fallback
-    yield _INFO, f'method="{last.method}"', 1.0
-    if last.checkpoint:
-        yield _CHECKPOINT, f'sha256="{last.checkpoint[:_SHORT]}"', 1.0
-    if last.version:
-        yield _BUILD, f'version="{last.version}"', 1.0
-    yield _WET, "", last.wet_share
-    yield _INPUT_WET, "", last.input_wet_share
+    yield _FALLBACK, "", newest.is_fallback
+    yield _INFO, f'method="{newest.method}"', 1.0
+    if newest.checkpoint:
+        yield _CHECKPOINT, f'sha256="{newest.checkpoint[:_SHORT]}"', 1.0
+    if newest.version:
+        yield _BUILD, f'version="{newest.version}"', 1.0
+    yield _WET, "", newest.wet_share
+    yield _INPUT_WET, "", newest.input_wet_share
 
 
 def _of_cycle(chain: Chain) -> Iterator[Sample]:
@@ -122,7 +133,8 @@ def _of_cycle(chain: Chain) -> Iterator[Sample]:
     for part, seconds in chain.cycle["seconds"].items():
         yield _PART, f'part="{part}"', seconds
     for rule, found in chain.cycle["warnings"].items():
-        yield _WARNINGS, f'rule="{rule}"', len(found)
+        yield _WARNINGS, f'rule="{rule}"', math.nan if found is None else len(found)
+    yield "nowcast_frames_left_out", "", chain.cycle["frames_left_out"]
     for outcome, number in chain.cycles.items():
         yield _CYCLES, f'outcome="{_word(outcome)}"', number
 

@@ -23,7 +23,7 @@ from nowcast.service.live_frames import FrameSource
 from nowcast.service.page_map import lines_on_page
 from nowcast.service.page_places import places_on_page
 from nowcast.service.publication import METHOD_REASON, newest_forecast
-from nowcast.service.questions import Questions, Warned
+from nowcast.service.questions import Questions, Warned, found_in
 
 _HOUR = np.timedelta64(1, "h")
 _THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)  # mm/h, for an ensemble, which has none of its own
@@ -51,7 +51,7 @@ def write_page(
         forecast = open_forecast(newest)
         if time != reference_time:
             warned = _warned(forecast, questions)
-        words = [str(one["words"]) for found in warned.values() for one in found]
+        words = [str(one["words"]) for one in found_in(warned)]
         write_forecast_page(path, build_page(forecast, source, questions, words))
 
 

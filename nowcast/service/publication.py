@@ -65,7 +65,7 @@ def forecast_path(output: str, reference_time: np.datetime64, key: str = "output
 def output_folder(output: str) -> Path:
     """Return the folder of all forecasts, above the first folder that is named by a time."""
     parts = Path(output).expanduser().parts[:-1]
-    fixed = next((k for k, part in enumerate(parts) if _has_codes(part)), len(parts))
+    fixed = next((k for k, part in enumerate(parts) if has_codes(part)), len(parts))
     return Path(*(part.replace("%%", "%") for part in parts[:fixed]))
 
 
@@ -188,7 +188,8 @@ def _named(output: str) -> Iterator[tuple[np.datetime64, Path]]:
     yield from sorted(told, reverse=True)
 
 
-def _has_codes(text: str) -> bool:
+def has_codes(text: str) -> bool:
+    """Return whether a path is named by a time."""
     return any(code != "%" for code in _CODE.findall(text))
 
 
@@ -267,7 +268,7 @@ def _old_forecasts(
 def _warnings_of(time: np.datetime64, config: PredictConfig) -> set[Path]:
     """Return the warnings file of a forecast from this time, if its name includes the time."""
     file = config.warnings.file or ""
-    return {forecast_path(file, time, "warnings.file")} if _has_codes(file) else set()
+    return {forecast_path(file, time, "warnings.file")} if has_codes(file) else set()
 
 
 def _remove_empty(emptied: Path, folder: Path) -> None:

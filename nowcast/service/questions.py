@@ -17,7 +17,7 @@ from nowcast.forecast.dataset import REFERENCE_TIME, open_forecast
 from nowcast.places.place import Place, parse_place, read_places
 from nowcast.places.rule import Rule, parse_rules
 from nowcast.places.zone import zone_of
-from nowcast.service.publication import PLACES_CSV, PLACES_JSON, forecast_path
+from nowcast.service.publication import PLACES_CSV, PLACES_JSON, forecast_path, has_codes
 
 if TYPE_CHECKING:
     from nowcast.places.pixels import Pixels
@@ -25,8 +25,13 @@ if TYPE_CHECKING:
 STANDARD_OUTPUT = "-"
 """The file name that means printing the warnings."""
 
-Warned = Mapping[str, Sequence[Mapping[str, Any]]]
-"""The warnings of each rule, as in JSON."""
+Warned = Mapping[str, Sequence[Mapping[str, Any]] | None]
+"""The warnings of each rule, as in JSON; None if there is no forecast for any of its areas."""
+
+
+def found_in(warned: Warned) -> list[Mapping[str, Any]]:
+    """Return the warnings of all rules."""
+    return [one for found in warned.values() for one in found or ()]
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,17 @@ class Questions:
         return bool(self.places or self.rules)
 
     def answer(
-        self, forecast: xr.Dataset | None, observed: NDArray[np.float32] | None, path: Path
+        self,
+        forecast: xr.Dataset | None,
+        observed: NDArray[np.float32] | None,
+        path: Path,
+        is_newest: bool = True,
     ) -> tuple[Warned, list[str]]:
         """Write the answers for the places of the forecast at `path`, and the warnings.
 
         forecast: None if the file existed before; then existing files of places are kept.
         observed: the newest frame (y, x) in mm/h, NaN = not covered; None if unavailable.
+        is_newest: False leaves an existing file with the warnings of a newer forecast as it is.
         Returns the warnings, and remarks on areas without a forecast.
         Errors: DataError if the forecast does not give the place of its pixels; CannotCreateError,
         InputOutputError.
@@ -69,17 +79,21 @@ class Questions:
         if not self.rules:
             return {}, []
         found, remarks = self.warned(forecast, pixels)
-        self._write_warnings(found, forecast, path, is_new)
+        self._write_warnings(found, forecast, path, is_new, is_newest)
         return found, remarks
 
     def warned(self, forecast: xr.Dataset, pixels: "Pixels") -> tuple[Warned, list[str]]:
         """Return the warnings of a forecast, and remarks on areas without a forecast."""
         from nowcast.places.warning import ends_too_early, warning_document, warnings_of
 
-        found, remarks = dict[str, list[dict[str, Any]]](), list[str]()
+        found, remarks = dict[str, list[dict[str, Any]] | None](), list[str]()
         for rule in self.rules:
             warnings, unknown = warnings_of(forecast, rule, self.areas[rule.name], pixels)
-            found[rule.name] = [warning_document(one, forecast, self.zone) for one in warnings]
+            found[rule.name] = (
+                None
+                if warnings is None
+                else [warning_document(one, forecast, self.zone) for one in warnings]
+            )
             remarks += [*unknown, *ends_too_early(forecast, rule)]
         return found, remarks
 
@@ -106,18 +120,18 @@ class Questions:
         _write(_next_to(path, PLACES_JSON), f"{_json(document, indent=1)}\n")
 
     def _write_warnings(
-        self, found: Warned, forecast: xr.Dataset, path: Path, is_new: bool
+        self, found: Warned, forecast: xr.Dataset, path: Path, is_new: bool, is_newest: bool
     ) -> None:
         """Write one line per warning: into the file, or printed if the forecast is new."""
-        lines = "".join(
-            f"{_json({**one, 'forecast': str(path)})}\n" for each in found.values() for one in each
-        )
+        lines = "".join(f"{_json({**one, 'forecast': str(path)})}\n" for one in found_in(found))
         if self.file == STANDARD_OUTPUT and is_new:
             print(lines, end="", flush=True)
         elif self.file not in (None, STANDARD_OUTPUT):
             assert self.file is not None
             time: Any = forecast[REFERENCE_TIME].values[()]
-            _write(forecast_path(self.file, time, "warnings.file"), lines)
+            file = forecast_path(self.file, time, "warnings.file")
+            if is_newest or has_codes(self.file) or not file.exists():
+                _write(file, lines)
 
 
 def read_questions(config: PredictConfig) -> Questions:

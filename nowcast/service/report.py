@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from nowcast.errors import (
     Interrupted,
     NowcastError,
     TryLaterError,
+    WarnedError,
 )
 from nowcast.explain import explain
 from nowcast.files import refuse_unwritable
@@ -25,7 +26,7 @@ from nowcast.service.chain import Form, write_chain
 from nowcast.service.log_lines import FIELDS, log_lines
 from nowcast.service.metrics import as_metrics, from_metrics
 from nowcast.service.publication import forecast_path
-from nowcast.service.questions import STANDARD_OUTPUT
+from nowcast.service.questions import STANDARD_OUTPUT, Warned, found_in
 from nowcast.service.status import as_status, from_status
 from nowcast.version import __version__
 
@@ -37,7 +38,6 @@ _FORMS = {
     "metrics": Form(as_metrics, from_metrics, for_all=True),
 }
 """How the file of a key shows the state after the cycles."""
-_LEVELS = {FALLBACK: logging.WARNING, FAILED: logging.ERROR}
 
 
 @dataclass
@@ -49,6 +49,7 @@ class Report:
     age: seconds from the forecast reference time to `now`. wet_share: wet fraction of the forecast,
     over all lead times; input_wet_share: of the newest frame.
     warnings: of each rule, as in JSON. remarks: notes on what was not as usual.
+    frames_left_out: number of unusable files and frames that were left out.
     checkpoint: its SHA-256, or empty. seconds: of each part.
     started: when the cycle began, on the monotonic clock.
     """
@@ -62,8 +63,9 @@ class Report:
     age: float | None = None
     wet_share: float | None = None
     input_wet_share: float | None = None
-    warnings: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    warnings: Warned = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    frames_left_out: int = 0
     checkpoint: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
@@ -79,9 +81,13 @@ class Report:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - start
 
     def fail(self, error: Exception) -> None:
-        """Note what ended the cycle, in addition to the reason of a fallback that was published."""
+        """Note the exit code, and what ended the cycle, next to the reason of a published fallback.
+        A warning is no reason.
+        """
         message, self.exit_code = explain(error)
         self.error, message = error, " ".join(message.split())
+        if isinstance(error, WarnedError):
+            return
         if self.outcome != FALLBACK or self.reason is None:
             self.reason = message
         elif self.reason not in message:
@@ -105,11 +111,21 @@ class Report:
             ),
             "warnings": self.warnings,
             "remarks": self.remarks,
+            "frames_left_out": self.frames_left_out,
             "checkpoint_sha256": self.checkpoint or None,
             "nowcast_version": __version__,
             "duration_seconds": round(time.monotonic() - self.started, 3),
             "seconds": {part: round(seconds, 3) for part, seconds in self.seconds.items()},
         }
+
+    def level(self) -> int:
+        """Return the log level: WARNING also if frames were left out, or a warning rule has no
+        forecast.
+        """
+        if self.outcome == FAILED:
+            return logging.ERROR
+        is_usual = self.outcome != FALLBACK and not self.frames_left_out
+        return logging.INFO if is_usual and None not in self.warnings.values() else logging.WARNING
 
     def line(self) -> str:
         """Return the report as one line of text."""
@@ -121,7 +137,7 @@ class Report:
         else:
             said = f"{self.outcome}{of}{by}: {self.path}"
             why = not_by_model(self.reason) if self.outcome == FALLBACK else self.reason
-        warned = [str(one["words"]) for found in self.warnings.values() for one in found]
+        warned = [str(one["words"]) for one in found_in(self.warnings)]
         notes = [
             why,
             *warned,
@@ -194,7 +210,7 @@ class Journal:
         if not self._is_left_to_the_command_line(report):
             trace = report.error if os.environ.get("NOWCAST_DEBUG") else None
             log.log(
-                _LEVELS.get(report.outcome, logging.INFO),
+                report.level(),
                 "%s",
                 report.line(),
                 extra={FIELDS: fields},

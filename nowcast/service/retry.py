@@ -38,11 +38,13 @@ class BadFiles:
     """What was unusable when reading the files once: raised as an error, or collected as a remark
     if bad files are skipped.
 
+    left_out: the files and frames that are left out.
     unfinished: files that may still be in the course of writing, with their versions.
     """
 
     skip: bool
     remarks: list[str] = field(default_factory=list)
+    left_out: set[str] = field(default_factory=set)
     unfinished: dict[Path, FileVersion | None] = field(default_factory=dict)
 
     def add(self, path: Path, error: NowcastError, what: str = "left out") -> None:
@@ -50,6 +52,7 @@ class BadFiles:
         self.suspect(path, has_changed=isinstance(error, ChangedError))
         if not self.skip:
             raise error
+        self.left_out.add(f"{path}: {what}")
         self.remarks.append(f"{path}: {what} ({str(error).removeprefix(f'{path}: ').rstrip('.')})")
 
     def report(self, problem: Problem) -> None:
@@ -71,6 +74,7 @@ class Retry:
 
     def __init__(self, files: FrameFiles, retry: float, skip: bool) -> None:
         self.files, self.retry, self.skip = files, retry, skip
+        self.left_out: set[str] = set()
         self._remarks: dict[str, None] = {}
         self._until: float | None = None
         self._since: dict[Path, tuple[FileVersion | None, float]] = {}
@@ -90,6 +94,7 @@ class Retry:
                 self.files.close()
             if bad.unfinished and self._may_wait(bad.unfinished):
                 continue
+            self.left_out |= bad.left_out
             self._remarks |= dict.fromkeys(bad.remarks)
             if failure is not None:
                 raise failure
@@ -99,7 +104,7 @@ class Retry:
     def take_remarks(self) -> list[str]:
         """Return the remarks of this cycle, each once, and start those of the next."""
         remarks = list(self._remarks)
-        self._remarks, self._until = {}, None
+        self.left_out, self._remarks, self._until = set(), {}, None
         self._since = {
             path: known
             for path, known in self._since.items()

@@ -16,4 +16,4 @@ export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
 
 exec nowcast predict --config-dir "${NOWCAST_CONFIG:-/etc/nowcast}" +operation=five_minutes \
     "from=${day}T00:00" "to=${day}T23:59" "output=$folder/$day/%Y%m%dT%H%MZ.nc" \
-    max_age=null keep_hours=null latest=null deadline=null status=null metrics=null
+    latest=null deadline=null

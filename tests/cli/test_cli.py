@@ -111,7 +111,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["train", "model.patchsize=3"], 78, "model.patchsize: no such key; the nearest is patch_size"),
         (["train", "+model.patchsize=3"], 78, "model.patchsize: no such key"),
         (["train", "~model.patch_size"], 78, "model.patch_size: "),
-        (["train", "model.patch_size=two"], 78, "model.patch_size: Value 'two'"),
+        (["train", "model.patch_size=two"], 78, "model.patch_size: must be a whole number, not 'two'"),
         (["train", "model.patch_size=0"], 78, "model.patch_size: must be at least 1"),
         (["train", "model.kernel_size=4"], 78, "model.kernel_size: must be an odd number"),
         (["train", "model=nope"], 78, "Could not find 'model/nope'"),

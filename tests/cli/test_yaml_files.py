@@ -178,7 +178,9 @@ def test_defaults_lists_that_branch_without_end_are_refused(
     [
         # in a circle, or of too many files: the depth of the stack decides
         ("defaults: [five]\n", [], "defaults lists"),
-        ("retrry: 5\n", [], "operation/five: retrry: no such key"),
+        ("retrry: 5\n", [], "operation/five: retrry: no such key; the nearest is retry"),
+        ("keep_hours: two days\n", [], "operation/five: keep_hours: must be a number, not 'two days'"),
+        ("keep_files: 1.5\n", [], "operation/five: keep_files: must be a whole number, not '1.5'"),
         ("keep_files: 99999999999999999999\n", [], "keep_files: this number is too large"),
         ("", ["retry=" + "9" * 400], "configuration: int too large"),
         ("", ["retry=" + "[" * 3000 + "]" * 3000], "configuration: its defaults lists, brackets"),
@@ -198,3 +200,13 @@ def test_what_goes_round_or_too_far_is_a_fault_of_the_configuration(
 def test_a_plain_configuration_of_a_user_still_composes(predict: Callable[..., Outcome]) -> None:
     outcome = predict("retry: 5\n")
     assert (outcome.code, "x.pt: no such checkpoint" in outcome.err) == (66, True), outcome.err
+
+
+def test_a_group_of_ones_own_without_a_plus_says_how_to_add_it(
+    run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "operation").mkdir()
+    (tmp_path / "operation/five.yaml").write_text("# @package _global_\nretry: 5\n")
+    outcome = run("predict", "--config-dir", str(tmp_path), "operation=five")
+    assert outcome.code == 78
+    assert "operation: no group of this command; for a group of your own write +op" in outcome.err

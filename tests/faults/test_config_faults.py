@@ -15,7 +15,7 @@ def broken_yaml(folder: Path) -> None:
 FAULTS = [
     Fault("unknown key", "max_aeg=15", 78, "max_aeg: no such key; the nearest is max_age",
     words=(*PREDICT, "max_aeg=15")), Fault("wrong type", "keep_files=many", 78,
-    "keep_files: Value 'many'", words=(*PREDICT, "keep_files=many")), Fault("out of range",
+    "keep_files: must be a whole number", words=(*PREDICT, "keep_files=many")), Fault("out of range",
     "deadline=-1", 78, "deadline: must be above 0", words=(*PREDICT, "deadline=-1")),
     Fault("missing value", "no data.path", 78, "data.path: needs a value", words=("predict",
     "checkpoint=best.pt")), Fault("unknown option", "--wtach", 2, "unrecognized arguments: --wtach",

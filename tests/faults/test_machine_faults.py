@@ -205,7 +205,7 @@ def fill(path: Path, leave: int) -> None:
     ("key", "value", "sees"),
     [
         ("output", None, "forecasts: cannot be locked with a file .lock (Read-only file system); choose another output folder"),
-        ("status", "said/one.json", "status: said/one.json: cannot write this file (Read-only file system); choose another output path"),
+        ("status", "said/one.json", "status: said/one.json: cannot write this file (Read-only file system); choose another path"),
         pytest.param("log_file", "said/one.log", "log_file: said/one.log: cannot be written (Read-only file system)", marks=pytest.mark.faults),
     ],
 )  # fmt: skip

@@ -339,7 +339,7 @@ def test_where_no_file_can_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.nc").mkdir()
     for path in (tmp_path / "file" / "a.nc", tmp_path / "folder.nc"):
-        with pytest.raises(CannotCreateError, match=r"choose another output"):
+        with pytest.raises(CannotCreateError, match=r"choose another"):
             write_forecast(forecast_of(), path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.nc"]
     assert list((tmp_path / "folder.nc").iterdir()) == []

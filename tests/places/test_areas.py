@@ -99,6 +99,7 @@ def test_an_area_narrower_than_a_pixel_has_the_pixels_that_it_crosses(tmp_path: 
         (feature("Polygon", []), "feature 1: has no coordinates"),
         (feature("Polygon", [[[1, 2], [3, 4]]]), "three points"),
         (feature("Polygon", [square(190, 1, 191, 2)]), "beyond 180 degrees of longitude"),
+        (feature("Polygon", [square(51, 100, 52, 101)]), "or 90 of latitude"),
         (feature("Polygon", [square(179, 1, -179, 2)]), "crosses the date line"),
     ],
 )  # fmt: skip

@@ -157,7 +157,7 @@ def test_outside_of_the_thresholds_the_rate_decides_and_that_is_remarked(
 def test_an_area_that_the_forecast_does_not_know_is_remarked() -> None:
     nothing = forecast_of([np.nan], elsewhere=np.nan)
     found, remarks = warned(nothing, RULE, ALL, FAR)
-    assert found == []
+    assert found is None
     assert remarks == [
         "warnings.rules.flood: all is not covered by the forecast",
         "warnings.rules.flood: far is outside of the grid",
@@ -176,10 +176,11 @@ def test_rules_are_read_by_their_names() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"a": 5}, "warnings.rules.a: give "),
-        ({"a": {"rate": 1, "probability": 0.3, "within": 60}}, "warnings.rules.a: give "),
-        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "place": [1, 2]}}, "rules.a: give "),
-        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "raet": 1}}, "rules.a: give "),
+        ({"a": 5}, "warnings.rules.a: takes names with values, not 5; give "),
+        ({"a": {"rate": 1, "within": 60, "area": "a"}}, "warnings.rules.a: needs probability too; give "),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60}}, "warnings.rules.a: needs one of area and place"),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "place": [1, 2]}}, "rules.a: needs one of"),
+        ({"a": {"rate": 1, "probability": 0.3, "within": 60, "area": "a", "raet": 1}}, "rules.a: has no key raet; give "),
         ({"a": {"rate": 0, "probability": 0.3, "within": 60, "area": "a"}}, "rules.a.rate: give a number"),
         ({"a": {"rate": 1, "probability": 30, "within": 60, "area": "a"}}, "rules.a.probability: give"),
         ({"a": {"rate": 1, "probability": 0.3, "within": "1h", "area": "a"}}, "rules.a.within: give"),

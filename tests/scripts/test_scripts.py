@@ -9,7 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers import Outcome
+
+from nowcast.config.predict import WarningsConfig
+from nowcast.places.rule import parse_rules
+from nowcast.service import metrics
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "deploy"
 SERVICES = ("nowcast.service", "nowcast-watch.service")
@@ -70,6 +75,27 @@ def test_the_command_of_every_script_composes_and_all_its_keys_exist(
     ]
     ran = run(*once, *elsewhere)
     assert (ran.code, "no such checkpoint" in ran.err) == (66, True), ran.err
+
+
+def test_the_commented_warnings_are_rules() -> None:
+    text = (SCRIPTS / "operation/five_minutes.yaml").read_text()
+    _, found, lines = text.partition("\n# warnings:\n")
+    warnings = yaml.safe_load(re.sub("^# ", "", found + lines, flags=re.MULTILINE))["warnings"]
+    assert WarningsConfig(**warnings).exit_code == 10
+    assert [one.name for one in parse_rules(warnings["rules"])] == ["flood", "station"]
+    shown = (SCRIPTS.parents[1] / "docs/answers.md").read_text()
+    assert yaml.safe_load(shown.partition("```yaml\n")[2].partition("```")[0]) == {
+        "warnings": warnings
+    }
+
+
+def test_alerts_are_for_metrics_that_exist() -> None:
+    text = (SCRIPTS / "nowcast.rules.yml").read_text()
+    rules = [one for group in yaml.safe_load(text)["groups"] for one in group["rules"]]
+    names = {name for rule in rules for name in re.findall(r"\bnowcast_\w+", rule["expr"])}
+    assert len(names) == 5 and names <= set(metrics._ABOUT)
+    shown = (SCRIPTS.parents[1] / "docs" / "unattended.md").read_text()
+    assert all(f"`{rule['alert']}`" in shown for rule in rules)
 
 
 def test_settings_stand_in_one_file_only() -> None:

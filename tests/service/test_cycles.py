@@ -119,6 +119,25 @@ def test_steps_of_another_checkpoint_are_another_forecast(run: Run, words: list[
     assert "already there" in run("predict", *words, "checkpoint=other.pt").err
 
 
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("radar/%Y/%H%M.nc", 75),
+        ("radar/rain*.nc", 75),
+        ("empty", 75),
+        ("raddar/%Y/%H%M.nc", 66),
+        ("raddar/*.nc", 66),
+        ("raddar", 66),
+    ],
+)
+def test_a_folder_that_does_not_exist_is_no_late_frame(
+    run: Run, words: list[str], path: str, code: int
+) -> None:
+    Path("empty").mkdir()
+    outcome = run("predict", *words, f"data.path={path}", "fallback=[model,none]")
+    assert outcome.code == code and path in outcome.err
+
+
 def test_a_period_needs_a_name_for_each_time(run: Run, words: list[str]) -> None:
     outcome = run(
         "predict", *words, "from=2020-01-01T06:10", "to=2020-01-01T06:25", "output=out/%Y%m%d.nc"

@@ -358,6 +358,7 @@ def test_of_a_bad_newest_file_the_frame_before_is_the_newest(
     source = source_of(folder, on_bad_file="skip")
     assert source.newest(None) == at(15)
     assert values_of(source.scene(at(15), THREE)) == [5, 10, 15]
+    assert source.frames_left_out() == 1
     assert [remark.split(": ")[0] for remark in source.take_remarks()] == [f"{folder}/20.nc"]
 
 

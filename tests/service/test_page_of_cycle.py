@@ -161,7 +161,7 @@ def test_a_page_that_can_be_written_no_more_costs_no_forecast(
     run: Run, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(path: Path, _: Any) -> None:
-        raise CannotCreateError(f"{path}: is there already")
+        raise CannotCreateError(f"{path}: already exists")
 
     monkeypatch.setattr("nowcast.service.page.write_forecast_page", gone)
     outcome = run("predict", *words, "at=2020-01-01T06:00", "latest=copy", "status=a/status.json")

@@ -100,6 +100,7 @@ def test_a_warning_is_in_status_metrics_lines_log_and_exit_code(run: Run, words:
         assert outcome.code == 10 and "flood: 5 mm/h or more in Here" in outcome.err, cycle
         status = json.loads(Path("out/status.json").read_text())
         assert status["last_cycle"]["outcome"] in ("forecast", "already there")
+        assert status["last_cycle"]["reason"] is None
         assert status["consecutive_failures"] == 0
         found = status["last_cycle"]["warnings"]
         assert [one["area"] for one in found["flood"]] == ["Here"] and found["hail"] == []
@@ -116,6 +117,31 @@ def test_a_warning_is_in_status_metrics_lines_log_and_exit_code(run: Run, words:
         assert line["highest_rate"] == 8.0 and line["share"] == 1.0
 
 
+@pytest.mark.parametrize(
+    "where", ["area: swapped.geojson", "place: [10, 51.08]", "place: [51.08, 10], within: 2"]
+)
+def test_a_rule_without_a_forecast_is_a_warning_in_the_log_and_unknown(
+    run: Run, words: list[str], where: str
+) -> None:
+    Path("swapped.geojson").write_text(json.dumps({
+        "type": "Polygon", "coordinates": [[[50, 9.5], [52, 9.5], [52, 10.5], [50, 10.5]]],
+    }))  # fmt: skip
+    within = "" if "within" in where else "within: 10, "
+    asked = [
+        f"warnings.rules.swapped={{rate: 5, probability: 0.3, {within}{where}}}", RULES[1],
+        "log_format=json", "status=status.json", "metrics=nowcast.prom", "warnings.exit_code=10",
+    ]  # fmt: skip
+    outcome = run("predict", *words, *asked)
+    said = json.loads(outcome.err)
+    assert outcome.code == 0 and said["level"] == "WARNING"
+    assert said["warnings"] == {"swapped": None, "hail": []}
+    assert said["remarks"][0].startswith("warnings.rules.swapped")
+    assert json.loads(Path("status.json").read_text())["last_cycle"]["warnings"]["swapped"] is None
+    metrics = Path("nowcast.prom").read_text()
+    assert 'nowcast_warnings{rule="swapped"} NaN\n' in metrics
+    assert 'nowcast_warnings{rule="hail"} 0.0\n' in metrics
+
+
 def test_warnings_may_be_printed_and_without_one_the_exit_code_is_0(
     run: Run, words: list[str]
 ) -> None:
@@ -127,11 +153,51 @@ def test_warnings_may_be_printed_and_without_one_the_exit_code_is_0(
     assert (outcome.code, outcome.out) == (0, "")
 
 
-def test_a_period_with_a_warning_is_no_failure(run: Run, words: list[str]) -> None:
-    period = ["from=2024-06-02T12:20", "to=2024-06-02T12:25"]
-    outcome = run("predict", *words, *RULES, *period, "warnings.exit_code=10")
-    assert outcome.code == 10 and "failed" not in outcome.err
-    assert len(list(Path("out").glob("*.nc"))) == 2
+def test_warnings_do_not_go_back_to_an_older_forecast(run: Run, words: list[str]) -> None:
+    Path("radar").mkdir()
+    with xr.open_dataset("rain.nc", engine="netcdf4") as rain:
+        for number in range(6):
+            rain.isel(time=[number]).to_netcdf(f"radar/{number}.nc", engine="netcdf4")
+    asked = [
+        *words, *RULES, "data.path=radar", "on_bad_file=skip", "retry=0", "max_wet_ratio=1e9",
+        "warnings.file=out/warnings.jsonl", "warnings.exit_code=10", "page=out/index.html",
+        "page_map=none", "latest=copy",
+    ]  # fmt: skip
+    assert run("predict", *asked).code == 10
+    there = {path: path.read_bytes() for path in Path("out").glob("[!1]*")}
+    Path("radar/5.nc").write_bytes(b"damaged since")
+    outcome = run("predict", *asked, "status=status.json")
+    assert outcome.code == 10 and "flood: 5 mm/h or more in Here" in outcome.err
+    assert "out/1225.nc is newer, and its warnings still hold" in outcome.err
+    assert Path("out/1220.places.json").exists()
+    # the older forecast itself has no warning
+    assert run("predict", *asked, "at=2024-06-02T12:20").code == 0
+    assert {path: path.read_bytes() for path in there} == there
+    assert sorted(path.name for path in there) == ["index.html", "latest.nc", "warnings.jsonl"]
+
+
+@pytest.mark.parametrize("live", ["before", "never"])
+def test_a_back_fill_writes_forecasts_with_their_places_and_a_log_only(
+    run: Run, words: list[str], live: str
+) -> None:
+    service = [
+        *words, *RULES, "warnings.file=out/warnings.jsonl", "warnings.exit_code=10",
+        "status=out/status.json", "metrics=out/nowcast.prom", "page=out/index.html",
+        "page_map=none", "latest=copy", "keep_hours=0.05", "keep_files=1",
+    ]  # fmt: skip
+    if live == "before":
+        assert run("predict", *service).code == 10
+    there = {path: path.read_bytes() for path in Path("out").glob("*")}
+    assert len(there) == (8 if live == "before" else 0)
+    outcome = run("predict", *service, "from=2024-06-02T12:05", "to=2024-06-02T12:25")
+    assert outcome.code == 0 and outcome.err.count("flood: 5 mm/h or more in Here") == 1
+    assert {path: path.read_bytes() for path in there} == there
+    kinds = ("nc", "places.csv", "places.json")
+    made = {f"12{minute:02d}.{one}" for minute in (5, 10, 15, 20, 25) for one in kinds}
+    assert {path.name for path in Path("out").iterdir()} == made | {
+        "latest.nc",
+        *(path.name for path in there),
+    }
 
 
 @pytest.mark.parametrize(

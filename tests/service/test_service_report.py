@@ -32,7 +32,7 @@ from nowcast.service.log_lines import log_lines
 from nowcast.service.report import ALREADY_THERE, FALLBACK, FORECAST, Report, open_journal
 
 log = logging.getLogger(__name__)
-NOON = np.datetime64("2026-11-21T12:05", "ns")
+NOON = np.datetime64("2024-11-21T12:05", "ns")
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +67,13 @@ def made(outcome: str = FORECAST, **given: Any) -> Report:
         **given,
     }
     return Report(
-        outcome, NOON, Path("forecasts/20261121T1205Z.nc"), started=time.monotonic() - 2.72, **known
+        outcome, NOON, Path("forecasts/20241121T1205Z.nc"), started=time.monotonic() - 2.72, **known
     )
 
 
 def failed(error: Exception | None = None) -> Report:
     report = Report(
-        reference_time=NOON, path=Path("forecasts/20261121T1205Z.nc"), seconds={"find": 0.1}
+        reference_time=NOON, path=Path("forecasts/20241121T1205Z.nc"), seconds={"find": 0.1}
     )
     report.fail(error or MissingInputError("radar: no frame at 12:00."))
     return report
@@ -137,7 +137,7 @@ def samples(path: Path) -> dict[str, float]:
         (
             made(),
             (
-                "forecast from 2026-11-21T12:05 UTC by model: forecasts/20261121T1205Z.nc (63 s"
+                "forecast from 2024-11-21T12:05 UTC by model: forecasts/20241121T1205Z.nc (63 s"
                 " old, wet 12.3 %; find 0.1, model 1.9, forecast 0.6, check 0.0, write 0.1, in all"
                 " 2.7 s)"
             ),
@@ -152,7 +152,7 @@ def samples(path: Path) -> dict[str, float]:
                 seconds={},
             ),
             (
-                "fallback from 2026-11-21T12:05 UTC by persistence: forecasts/20261121T1205Z.nc "
+                "fallback from 2024-11-21T12:05 UTC by persistence: forecasts/20241121T1205Z.nc "
                 "(wet 12.3 %; in all 2.7 s); not by the model: rain.nc: no frame at 11:50; 2 frames"
                 " filled"
             ),
@@ -160,14 +160,14 @@ def samples(path: Path) -> dict[str, float]:
         (
             made(ALREADY_THERE, method=None, age=7300.0, wet_share=None, seconds={"find": 0.04}),
             (
-                "already there from 2026-11-21T12:05 UTC: forecasts/20261121T1205Z.nc (2 h old;"
+                "already there from 2024-11-21T12:05 UTC: forecasts/20241121T1205Z.nc (2 h old;"
                 " find 0.0, in all 2.7 s)"
             ),
         ),
         (
             failed(),
             (
-                "failed from 2026-11-21T12:05 UTC, exit code 66: radar: no frame at 12:00. (find"
+                "failed from 2024-11-21T12:05 UTC, exit code 66: radar: no frame at 12:00. (find"
                 " 0.1, in all 0.0 s)"
             ),
         ),
@@ -180,6 +180,27 @@ def test_a_cycle_is_one_line(report: Report, line: str, capsys: pytest.CaptureFi
         journal.write(report)
     said = capsys.readouterr().err
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ " + re.escape(line) + "\n", said), said
+
+
+@pytest.mark.parametrize(
+    ("report", "level"),
+    [
+        (made(), "INFO"),
+        (made(frames_left_out=1), "WARNING"),
+        (made(ALREADY_THERE, warnings={"flood": []}), "INFO"),
+        (made(ALREADY_THERE, warnings={"flood": None}), "WARNING"),
+        (made(FALLBACK, reason="a gap"), "WARNING"),
+        (failed(), "ERROR"),
+    ],
+    ids=str,
+)
+def test_what_needs_attention_is_no_info(
+    report: Report, level: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_journal(config(log_format="json")) as journal:
+        journal.write(report)
+    (said,) = written(capsys.readouterr().err)
+    assert said["level"] == level
 
 
 def test_times_of_the_log_are_in_utc(
@@ -218,8 +239,9 @@ def test_of_json_all_that_the_process_says_is_json(capsys: pytest.CaptureFixture
     assert forecast.pop("duration_seconds") == pytest.approx(2.72, abs=0.2)
     assert forecast == {
         "level": "INFO", "outcome": "forecast", "method": "model", "reason": None, "exit_code": 0,
-        "forecast_reference_time": "2026-11-21T12:05:00Z", "path": "forecasts/20261121T1205Z.nc",
+        "forecast_reference_time": "2024-11-21T12:05:00Z", "path": "forecasts/20241121T1205Z.nc",
         "age_seconds": 63.4, "wet_share": None, "input_wet_share": 0.1, "warnings": {}, "remarks": ["a", "b"],
+        "frames_left_out": 0,
         "checkpoint_sha256": None, "nowcast_version": __version__, "seconds": {"find": 0.1,
         "model": 1.9, "forecast": 0.6, "check": 0.0, "write": 0.1},
     }  # fmt: skip
@@ -284,7 +306,7 @@ def test_what_follows_a_published_forecast_and_fails_does_not_hide_it(
     with open_journal(config()) as journal:
         journal.write(report)
     said = capsys.readouterr().err
-    assert "forecast from 2026-11-21T12:05 UTC by model" in said
+    assert "forecast from 2024-11-21T12:05 UTC by model" in said
     assert said.endswith("; latest.nc: cannot write this file; exit code 73\n")
 
 
@@ -445,8 +467,8 @@ def test_the_status_outlives_the_process(
     assert status["counters"] == {"forecasts": 1, "fallbacks": 1, "already_there": 1, "failures": 3}
     assert status["last_success"].pop("at").endswith("Z")
     assert status["last_success"] == {
-        "forecast_reference_time": "2026-11-21T12:05:00Z",
-        "path": "forecasts/20261121T1205Z.nc",
+        "forecast_reference_time": "2024-11-21T12:05:00Z",
+        "path": "forecasts/20241121T1205Z.nc",
         "method": "persistence",
     }
     assert (status["last_cycle"]["outcome"], status["last_cycle"]["exit_code"]) == ("failed", 66)
@@ -464,7 +486,7 @@ def test_counters_outlive_the_process_whatever_labels_stand_beside_them(
     assert "cannot be parsed" not in caplog.text
 
 
-def test_status_and_metrics_show_one_chain_but_a_back_fill_is_no_newest_forecast(
+def test_status_and_metrics_show_one_chain_and_an_older_forecast_is_not_its_newest(
     tmp_path: Path,
 ) -> None:
     status, metrics = tmp_path / "status.json", tmp_path / "nowcast.prom"
@@ -484,10 +506,11 @@ def test_status_and_metrics_show_one_chain_but_a_back_fill_is_no_newest_forecast
         None, "zero", "zero", "zero",
     ]  # fmt: skip
     labels = [[name for name in found if "forecast_info" in name] for _, found in shown]
-    zero, backfilled = (
-        [f'nowcast_forecast_info{{method="{method}"}}'] for method in ("zero", "older")
-    )
-    assert labels == [[], zero, backfilled, backfilled]
+    zero = ['nowcast_forecast_info{method="zero"}']
+    assert labels == [[], zero, zero, zero]
+    for name in ("last_success", "forecast_reference"):
+        times = [found[f"nowcast_{name}_timestamp_seconds"] for _, found in shown]
+        assert times[0] == 0.0 < times[1] == times[2] == times[3], "0 before the first"
 
 
 @pytest.mark.parametrize(
@@ -500,7 +523,7 @@ def test_status_and_metrics_show_one_chain_but_a_back_fill_is_no_newest_forecast
         b'{"counters": 3}',
         b"<html>",
         b'{"last_success": 7, "counters": {}}',
-        b'{"last_success": 7, "consecutive_failures": 0, "counters": {"since": "2026-11-21T12:06:03Z",'
+        b'{"last_success": 7, "consecutive_failures": 0, "counters": {"since": "2024-11-21T12:06:03Z",'
         b' "forecasts": 1, "fallbacks": 0, "already_there": 0, "failures": 0}}',
         b"[" * 100_000,
     ],
@@ -620,6 +643,7 @@ def test_metrics_are_what_prometheus_reads(
         f'nowcast_build_info{{version="{__version__}"}}': 1,
         "nowcast_input_wet_share": 0.1,
         "nowcast_last_exit_code": 0,
+        "nowcast_frames_left_out": 0,
         "nowcast_forecast_age_seconds": 63.4,
         **{
             f'nowcast_cycle_part_duration_seconds{{part="{part}"}}': seconds
