@@ -171,10 +171,10 @@ def test_a_frame_without_a_pixel_may_be_missing_but_not_the_newest(north: Path) 
         (
             {"timesteps": 5},
             ConfigError,
-            "forecasts 4 lead times; give increasing whole numbers from 1 to 4",
+            "forecasts 4 lead times; give whole numbers from 1 to 4, rising",
         ),
-        ({"timesteps": [0.5, 1]}, ConfigError, "give increasing whole numbers"),
-        ({"timesteps": [2, 1]}, ConfigError, "increasing"),
+        ({"timesteps": [0.5, 1]}, ConfigError, "give whole numbers from 1 to 4, rising"),
+        ({"timesteps": [2, 1]}, ConfigError, "rising"),
         ({"timestep": 10}, ConfigError, "trained on frames every 5 minutes, not 10"),
         ({"kmperpixel": 2}, ConfigError, "pixels of 1 km, not 2"),
         ({"n_ens_members": 1}, ConfigError, "n_ens_members: must be from 2 to 100, not 1"),
@@ -210,7 +210,7 @@ def test_a_model_for_any_grid_is_told_pixels_and_time_step(
     assert "pixels of 9 km, but the model was made for 0.5 to 5 km" in caplog.text
     for wrong in ({}, {"timestep": np.nan}, {"timestep": np.inf}, {"timestep": "5"}):
         with pytest.raises(
-            ConfigError, match="kmperpixel, timestep: this model for any grid needs both"
+            ConfigError, match="kmperpixel, timestep: this model is for any grid and needs both"
         ):
             forecast(path, kmperpixel=1, **wrong)
     with pytest.raises(DataError, match="a frame every 180 minutes, but a model for any grid"):

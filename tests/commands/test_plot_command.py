@@ -342,7 +342,7 @@ def test_the_help_is_there_and_quick_to_have(run: Run) -> None:
         ([], 2, "plot: give a forecast file, as 'nowcast plot forecast.nc'"),
         (["forecast.nc", "./forecast.nc"], 2, "./forecast.nc: given twice"),
         (["page.nc"], 65, "page.nc: not a whole NetCDF file"),
-        (["rain.nc"], 65, "rain.nc: no forecast file"),
+        (["rain.nc"], 65, "rain.nc: not a forecast file"),
         (["nothing.nc"], 66, "nothing.nc: no such forecast file"),
         (["forecast.nc", "other.nc"], 65, "other.nc: cannot be drawn with forecast.nc (another grid: 'x' differs); draw them separately."),
         (["forecast.nc", "later.nc"], 65, "(it starts at 2020-01-01T00:30, the other at 2020-01-01T00:25 UTC)"),

@@ -153,7 +153,7 @@ def test_the_pretrained_model_twice_is_the_pretrained_model(run: Run, data: list
 @pytest.mark.parametrize(
     ("checkpoint", "said"),
     [
-        ("[a.pt,a.pt]", "a.pt, a.pt names a path twice"),
+        ("[a.pt,a.pt]", "a.pt, a.pt has a path twice"),
         ("[a.pt,./x/../a.pt]", "a.pt and ./x/../a.pt are the same file"),
         ("[a.pt,link.pt]", "a.pt and link.pt are the same file"),
         ("[a.pt,copy.pt]", "a.pt and copy.pt are the same model"),

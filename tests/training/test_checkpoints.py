@@ -487,7 +487,7 @@ def test_what_no_model_has_is_refused_when_it_is_read(changed, tmp_path):
     write_checkpoint(
         path, {"config": {"input_steps": 5, "lead_steps": 12, "timestep_minutes": 5.0, **changed}}
     )
-    with pytest.raises(DataError, match=rf"best\.pt: says {next(iter(changed))}="):
+    with pytest.raises(DataError, match=rf"best\.pt: has {next(iter(changed))}="):
         read_checkpoint(path)
 
 
@@ -522,7 +522,7 @@ def test_a_place_that_no_grid_has_is_refused_when_it_is_read(place, tmp_path):
     write_checkpoint(path, {**about, "place": PLACE})
     assert read_checkpoint(path)["place"] == PLACE
     write_checkpoint(path, {**about, "place": place})
-    with pytest.raises(DataError, match=r"best\.pt: what it says of the grid"):
+    with pytest.raises(DataError, match=r"best\.pt: its description of the training grid"):
         read_checkpoint(path)
 
 

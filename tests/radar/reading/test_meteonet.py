@@ -154,7 +154,7 @@ def test_sizes_that_lie_are_refused_before_anything_is_unpacked(write, tmp_path)
         with archive.open("data.npy", "w") as member:
             np.lib.format.write_array_header_1_0(member, header)
         archive.writestr("dates.npy", source.read("dates.npy"))
-    refused(path, "of the size 3 x 1048576 x 1048576")
+    refused(path, "has the size 3 x 1048576 x 1048576")
 
 
 def test_a_folder_is_searched_for_rain_not_for_what_lies_beside(write, tmp_path):
