@@ -109,7 +109,10 @@ def _refuse_cut_short(file: BinaryIO, path: str | Path) -> None:
     try:
         needed = netcdf3.bytes_needed(file)
     except netcdf3.DamagedHeaderError as error:
-        raise DataError(f"{path}: this NetCDF file is truncated or damaged ({error}).") from error
+        raise DataError(
+            f"{path}: this NetCDF file is truncated or damaged ({error}); check where it comes"
+            " from."
+        ) from error
     if needed > size:
         raise DataError(
             f"{path}: this NetCDF file is truncated, or still being copied: it has {size} bytes,"
@@ -170,7 +173,7 @@ def _refuse_endless(content: bytes | mmap.mmap, path: str | Path) -> None:
             if number == size == 0:
                 raise DataError(
                     f"{path}: this HDF5 file is damaged at byte {here}, perhaps by an interrupted"
-                    " copy."
+                    " copy; check where it comes from."
                 )
             here += size if number == 0 else 16 + -(-size // 8) * 8
 

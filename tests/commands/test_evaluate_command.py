@@ -373,7 +373,12 @@ def test_a_key_that_changes_nothing_is_refused(
     outcome = run("evaluate", *words)
     assert message in outcome.err and outcome.err.count("\n") == 1
     assert outcome.code == (
-        66 if "no such" in message or "file there" in message or "files found" in message else 78
+        66
+        if "no such" in message
+        or "file there" in message
+        or "file found" in message
+        or "files found" in message
+        else 78
     )
 
 
