@@ -127,6 +127,8 @@ def _explain_config(error: Exception) -> tuple[str, int]:
             ),
             UsageError.exit_code,
         )
+    if getattr(error, "missing_cfg_file", None) and getattr(error, "options", None):
+        return _unknown_option(error), ConfigError.exit_code
     cause: Any = error if getattr(error, "full_key", None) else error.__cause__ or error
     key, kind = getattr(cause, "full_key", None), type(cause).__name__
     if key and kind in ("ConfigKeyError", "ConfigAttributeError"):
@@ -151,7 +153,10 @@ def _explain_config(error: Exception) -> tuple[str, int]:
     quoted = str(error).split("'")[1] if "'" in str(error) else ""
     if str(error).startswith("Could not override") and not key:
         return (
-            f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.",
+            (
+                f"{quoted}: no such key or group{_nearest_group(quoted, str(error))}; '--cfg job'"
+                " lists the keys, '--help' the groups."
+            ),
             ConfigError.exit_code,
         )
     if str(error).startswith("Ambiguous value"):
@@ -172,6 +177,35 @@ def _explain_config(error: Exception) -> tuple[str, int]:
             ConfigError.exit_code,
         )
     return message.partition("full_key:")[0].strip(), ConfigError.exit_code
+
+
+def _unknown_option(error: Any) -> str:
+    """Return the message for an option that its group lacks, such as model=mien."""
+    group, _, name = str(error.missing_cfg_file).removesuffix(".yaml").rpartition("/")
+    ours = sorted(set(error.options))
+    added = [] if group != "model" else _models_of_packages(ours)
+    also = f", and from installed packages {', '.join(added)}" if added else ""
+    file = re.match(r"In '(\w+/\w+)'", str(error))
+    where = f" (named in {file[1]}.yaml)" if file and file[1] != "hydra/config" else ""
+    kind = group.rpartition("/")[2]
+    return f"{group}={name}: no such {kind}{where}; there are {', '.join(ours)}{also}."
+
+
+def _models_of_packages(ours: list[str]) -> list[str]:
+    """Return the models that installed packages add to these."""
+    from nowcast.plugins import MODELS, plugins
+
+    try:
+        return sorted(set(plugins(MODELS)) - set(ours))
+    except NowcastError:  # two packages give the same name
+        return []
+
+
+def _nearest_group(group: str, message: str) -> str:
+    """Return a hint at the group that was probably meant, of those that Hydra's message names."""
+    named = re.search(r"Did you mean to override (?:one of )?(.*)\?", message)
+    near = difflib.get_close_matches(group, named[1].split(", "), n=1, cutoff=0) if named else []
+    return f"; the nearest is {near[0]}" if near else ""
 
 
 def _nearest(cause: Any) -> str:
