@@ -86,10 +86,17 @@ def explain(error: Exception) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         return f"{error}; check the disk and the path.", InputOutputError.exit_code
-    return (
-        f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)",
-        InternalError.exit_code,
-    )
+    what, place = f"{type(error).__name__}: {error}", _place_in_plugin(error)
+    if place:
+        return f"in {place}: {what} (NOWCAST_DEBUG=1 shows the traceback)", InternalError.exit_code
+    return f"{what} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)", InternalError.exit_code
+
+
+def _place_in_plugin(error: Exception) -> str:
+    """Return where an error was raised if an installed package added that code."""
+    from nowcast.plugins import place_of_fault
+
+    return place_of_fault(error)
 
 
 def _without_traceback(message: str) -> str:

@@ -136,7 +136,7 @@ def test_the_frames_of_a_case_have_their_place_and_valid_times(
         return path
 
     monkeypatch.setattr(evaluating, "draw_frames", draw)
-    monkeypatch.setattr(evaluating, "draw_csi", lambda scores, path: draw(path))
+    monkeypatch.setattr(evaluating, "draw_csi", lambda scores, path, foot: draw(path))
     monkeypatch.setattr(evaluating, "write_report", report)
     words = ["baseline=[persistence]", *data, *STEPS, FIRST_HOUR, "stride=5", "resamples=0"]
     assert run("evaluate", *words, "output=scores").code == 0
