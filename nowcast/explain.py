@@ -86,10 +86,17 @@ def explain(error: Exception) -> tuple[str, int]:
         )
     if isinstance(error, OSError):
         return f"{error}; check the disk and the path.", InputOutputError.exit_code
-    return (
-        f"{type(error).__name__}: {error} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)",
-        InternalError.exit_code,
-    )
+    what, place = f"{type(error).__name__}: {error}", _place_in_plugin(error)
+    if place:
+        return f"in {place}: {what} (NOWCAST_DEBUG=1 shows the traceback)", InternalError.exit_code
+    return f"{what} (a fault in nowcast; NOWCAST_DEBUG=1 shows where)", InternalError.exit_code
+
+
+def _place_in_plugin(error: Exception) -> str:
+    """Return where an error was raised if an installed package added that code."""
+    from nowcast.plugins import place_of_fault
+
+    return place_of_fault(error)
 
 
 def _without_traceback(message: str) -> str:
@@ -132,6 +139,8 @@ def _explain_config(error: Exception) -> tuple[str, int]:
     if in_file and getattr(error.__context__, "full_key", None):
         message, code = _explain_config(error.__context__)  # type: ignore[arg-type]
         return f"{in_file[1]}: {message}", code
+    if getattr(error, "missing_cfg_file", None) and getattr(error, "options", None):
+        return _unknown_option(error), ConfigError.exit_code
     cause: Any = error if getattr(error, "full_key", None) else error.__cause__ or error
     key, kind = getattr(cause, "full_key", None), type(cause).__name__
     if key and kind in ("ConfigKeyError", "ConfigAttributeError"):
@@ -169,7 +178,10 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         )
     if str(error).startswith("Could not override") and not key:
         return (
-            f"{quoted}: no such key or group; '--cfg job' lists the keys, '--help' the groups.",
+            (
+                f"{quoted}: no such key or group{_nearest_group(quoted, str(error))}; '--cfg job'"
+                " lists the keys, '--help' the groups."
+            ),
             ConfigError.exit_code,
         )
     if str(error).startswith("Ambiguous value"):
@@ -182,6 +194,35 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         )
     message = f"{error} {cause if cause is not error else ''}".split("Config search path")[0]
     return message.partition("full_key:")[0].strip(), ConfigError.exit_code
+
+
+def _unknown_option(error: Any) -> str:
+    """Return the message for an option that its group lacks, such as model=mien."""
+    group, _, name = str(error.missing_cfg_file).removesuffix(".yaml").rpartition("/")
+    ours = sorted(set(error.options))
+    added = [] if group != "model" else _models_of_packages(ours)
+    also = f", and from installed packages {', '.join(added)}" if added else ""
+    file = re.match(r"In '(\w+/\w+)'", str(error))
+    where = f" (named in {file[1]}.yaml)" if file and file[1] != "hydra/config" else ""
+    kind = group.rpartition("/")[2]
+    return f"{group}={name}: no such {kind}{where}; there are {', '.join(ours)}{also}."
+
+
+def _models_of_packages(ours: list[str]) -> list[str]:
+    """Return the models that installed packages add to these."""
+    from nowcast.plugins import MODELS, plugins
+
+    try:
+        return sorted(set(plugins(MODELS)) - set(ours))
+    except NowcastError:  # two packages give the same name
+        return []
+
+
+def _nearest_group(group: str, message: str) -> str:
+    """Return a hint at the group that was probably meant, of those that Hydra's message names."""
+    named = re.search(r"Did you mean to override (?:one of )?(.*)\?", message)
+    near = difflib.get_close_matches(group, named[1].split(", "), n=1, cutoff=0) if named else []
+    return f"; the nearest is {near[0]}" if near else ""
 
 
 def _nearest(cause: Any) -> str:

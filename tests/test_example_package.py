@@ -75,6 +75,14 @@ def test_its_keys_are_checked_and_shown_as_ours_are(run, installed) -> None:
     assert unknown.code == 78 and "model.colour: no such key" in unknown.err
 
 
+def test_an_unknown_model_lists_ours_and_those_of_packages(run, installed, monkeypatch) -> None:
+    monkeypatch.delitem(ConfigStore.instance().repo, "model", raising=False)  # as at first
+    wrong = run("train", "model=mien", "data.path=rain.nc")
+    assert wrong.code == 78 and wrong.err.count("\n") == 1
+    assert wrong.err.startswith("nowcast: model=mien: no such model; there are any_grid, ")
+    assert wrong.err.endswith(", small, and from installed packages fading.\n")
+
+
 def test_a_sweep_compares_it_with_ours(run, installed, tmp_path, monkeypatch) -> None:
     monkeypatch.delitem(ConfigStore.instance().repo, "model", raising=False)  # as at first
     (tmp_path / "rain.nc").touch()

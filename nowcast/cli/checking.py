@@ -56,6 +56,10 @@ def check_inputs(config: Any, places: Sequence[str]) -> None:
                 )
     from nowcast.radar import newest_files
 
+    if type(config).__name__ == "EvaluateConfig" and config.data is None:
+        from nowcast.evaluation.trained_data import with_data  # imports PyTorch
+
+        config = with_data(config)
     for path, form in _frames(config, places):
         newest_files(path, 1, form)
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from traceback import walk_tb
 
 from nowcast.errors import (
@@ -25,8 +26,11 @@ def error_of_sweep(error: Exception) -> Exception:
     return failed
 
 
-def error_of_hydra(error: Exception) -> Exception:
-    """Return an error from before the start of a job, with Hydra's plain exceptions as ours."""
+def error_of_hydra(error: Exception, words: Sequence[str]) -> Exception:
+    """Return an error from before the start of a job, with Hydra's plain exceptions as ours.
+
+    words: the overrides of the command line.
+    """
     if type(error).__module__.startswith("hydra"):
         return error
     if isinstance(error, ConfigError):
@@ -61,10 +65,7 @@ def error_of_hydra(error: Exception) -> Exception:
         )
     # raised by OmegaConf for a key below a null key
     if isinstance(error, AssertionError) and "NoneType" in str(error):
-        return ConfigError(
-            "an override sets a key below a null key; set the upper key first, such as"
-            " model@other=… for other.key=…."
-        )
+        return _below_null(words)
     if isinstance(error, ValueError):
         return (
             ConfigError(str(error))
@@ -78,6 +79,20 @@ def error_of_hydra(error: Exception) -> Exception:
             " hydra and defaults."
         )
     return error
+
+
+def _below_null(words: Sequence[str]) -> ConfigError:
+    """Return the error for an override of a key below a null key."""
+    keys = [word.lstrip("+").partition("=")[0] for word in words]
+    below_data = next((key for key in keys if key.startswith("data.")), None)
+    if below_data is not None and "data" not in keys:
+        return ConfigError(
+            f"{below_data}: no data are chosen yet; give data=radar data.path=…, or data=radolan."
+        )
+    return ConfigError(
+        "an override sets a key below a null key; set the upper key first, such as"
+        " model@other=… for other.key=…."
+    )
 
 
 def _is_raised_by_hydra(error: Exception) -> bool:

@@ -152,7 +152,11 @@ def compose_and_run(command: str, overrides: list[str], task: Task) -> None:
             job
         )()
     except Exception as error:
-        failed = error_of_sweep(error) if getattr(error, "said", False) else error_of_hydra(error)
+        failed = (
+            error_of_sweep(error)
+            if getattr(error, "said", False)
+            else error_of_hydra(error, overrides)
+        )
         if failed is not error:
             failed.__cause__ = error
         failures.append(failed)

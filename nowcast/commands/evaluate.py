@@ -32,6 +32,7 @@ from nowcast.evaluation.example_cases import (
 )
 from nowcast.evaluation.regions import region_of
 from nowcast.evaluation.sources import open_source, refuse_without_members
+from nowcast.evaluation.trained_data import with_data
 from nowcast.files import sha256, written_together
 from nowcast.forecast.baselines.baseline import Baseline
 from nowcast.pretrained import checkpoint_name, checkpoint_paths
@@ -87,6 +88,7 @@ def evaluate(config: EvaluateConfig) -> None:
     """Score; write counts.nc, scores.nc, scores.csv, differences.csv, report.html, csi.png and
     frames.png; print the headline table.
     """
+    config = with_data(config)
     groups, shown = (
         _merged(config.counts, config.output) if config.counts is not None else _scored(config)
     )

@@ -5,6 +5,7 @@ FACE = {
     "models": "the settings of each network",
     "checks": "checks of the values of keys",
     "effects": "which keys have an effect",
+    "stored_data": "the data that a checkpoint stores",
     "named_paths": "one path, or several with names",
     "describe": "the keys of `nowcast describe`",
     "evaluate": "the keys of `nowcast evaluate`",

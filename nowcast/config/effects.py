@@ -68,8 +68,13 @@ def default_values(command: str) -> Mapping[str, Any]:
     for entry in values.pop("defaults"):
         for group, option in entry.items() if isinstance(entry, dict) else ():
             if option is not None and not group.startswith("override"):
-                values[group] = _group(path.parent / group / f"{option}.yaml")
+                values[group] = group_values(group, option)
     return values
+
+
+def group_values(group: str, option: str) -> dict[str, Any]:
+    """Return the keys of an option of a group with their values in configs/, as of data=radar."""
+    return _group(configs_folder() / group / f"{option}.yaml")
 
 
 def _group(path: Path) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def _same(value: Any, default: Any) -> bool:
     """Return whether a value equals its default. A group compares the keys that have defaults; a
     single word equals a list of it.
     """
-    if is_dataclass(value):
+    if is_dataclass(value) and isinstance(default, Mapping):
         return all(
             _same(getattr(value, field.name), default.get(field.name, getattr(value, field.name)))
             for field in fields(value)

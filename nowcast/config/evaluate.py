@@ -22,7 +22,7 @@ from nowcast.config.data import DataConfig, MovingMnistConfig
 from nowcast.config.effects import default_values, refuse_without_effect
 from nowcast.config.named_paths import by_name, named_models, named_paths
 from nowcast.errors import ConfigError
-from nowcast.pretrained import PRETRAINED, checkpoint_path
+from nowcast.pretrained import PRETRAINED, checkpoint_path, is_shipped
 from nowcast.probability.options import RATES
 
 _MADE = ("model", "baselines")  # cases forecast now, from radar
@@ -64,6 +64,13 @@ _WITHOUT_EFFECT = {
     ),
     "counts": "has no effect on existing counts; leave it out, or evaluate again with it.",
 }
+_NEEDS_DATA = {
+    "baselines": "baselines forecast from radar data",
+    "forecasts": "forecast files are scored against what the radar observed",
+}
+_NEEDS_DATA |= dict.fromkeys(
+    ("model", "together"), "the data that the pretrained model was trained on do not come with it"
+)
 
 
 @dataclass
@@ -78,7 +85,7 @@ class EvaluateConfig:
     lead_steps: int | None
     members: int
     ensemble: int | None
-    data: DataConfig
+    data: DataConfig | None
     period: list[str] | None
     stride: int
     min_wet_share: float
@@ -149,6 +156,7 @@ class EvaluateConfig:
         device_and_precision(self.device, self.precision)
         if self.mode == "baselines":
             self._refuse_without_steps()
+        self._refuse_without_data()
 
     def _names_nothing(self) -> bool:
         """Return whether nothing to score is given, so that the pretrained model is scored.
@@ -175,6 +183,18 @@ class EvaluateConfig:
                 " forecasts=… or counts=…; to score only baselines give input_steps and"
                 " lead_steps."
             )
+
+    def _refuse_without_data(self) -> None:
+        """Errors: ConfigError if no data are given, and no checkpoint of a training names any."""
+        if self.data is not None or self.mode == "counts":
+            return
+        paths = [
+            path
+            for one in self.checkpoints.values()
+            for path in ([one] if isinstance(one, str) else one)
+        ]
+        if self.mode in ("baselines", "forecasts") or all(map(is_shipped, paths)):
+            raise no_data(_NEEDS_DATA[self.mode])
 
     def _check_what_is_scored(self) -> None:
         given = [
@@ -248,6 +268,11 @@ class EvaluateConfig:
         if given or self.checkpoint is None:
             return given or "baselines"
         return "digits" if isinstance(self.data, MovingMnistConfig) else "model"
+
+
+def no_data(why: str) -> ConfigError:
+    """Return the error for an evaluation without data."""
+    return ConfigError(f"data: {why}; give data=radar data.path=…, or data=radolan.")
 
 
 def _resolved(checkpoint: str | list[str]) -> str | list[str]:

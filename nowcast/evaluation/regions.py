@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
+from nowcast.factories.windows import require_radar
 from nowcast.radar.grid import RATE
 from nowcast.radar.placing.cropping import in_box
 from nowcast.radar.placing.georeference import place_of_grid
@@ -28,7 +29,8 @@ def region_of(config: EvaluateConfig, grid: xr.Dataset | None) -> Tensor | None:
         raise ConfigError("region, mask: these frames have no place; leave both out.")
     if config.region is not None:
         west, south, east, north = config.region
-        inside = in_box(place_of_grid(grid), (west, south, east, north), config.data.path, "region")
+        where = require_radar(config.data).path
+        inside = in_box(place_of_grid(grid), (west, south, east, north), where, "region")
     else:
         inside = _in_mask(config, grid)
     return torch.from_numpy(np.array(np.broadcast_to(inside, grid[RATE].shape[1:])))

@@ -147,11 +147,7 @@ def open_forecaster(
 
     rate: how the model converts probabilities to a rate; see `nowcast.probability.options`.
     """
-    if Path(path).suffix == SUFFIX:
-        raise DataError(
-            f"{path}: is an exported model, which only 'nowcast predict' can use; give the best.pt"
-            " that it was exported from."
-        )
+    refuse_exported(path)
     checkpoint = read_checkpoint(path)
     refuse_missing_package(checkpoint, path)
     try:
@@ -167,6 +163,15 @@ def open_forecaster(
         )
     forecaster.model.to(precision.device).eval()
     return forecaster, checkpoint
+
+
+def refuse_exported(path: str) -> None:
+    """Errors: DataError for an exported model."""
+    if Path(path).suffix == SUFFIX:
+        raise DataError(
+            f"{path}: is an exported model, which only 'nowcast predict' can use; give the best.pt"
+            " that it was exported from."
+        )
 
 
 def refuse_missing_package(checkpoint: Checkpoint, path: str) -> None:
@@ -220,11 +225,11 @@ def _calibration(checkpoint: Checkpoint, model: nn.Module) -> Calibration | None
     return calibration_of(checkpoint["calibration"])
 
 
-def require_radar(data: DataConfig) -> RadarConfig:
+def require_radar(data: DataConfig | None) -> RadarConfig:
     """Return the data of a configuration as radar data. Errors: ConfigError for other data."""
     if isinstance(data, RadarConfig):
         return data
-    kind = "moving_mnist" if isinstance(data, MovingMnistConfig) else data.name
+    kind = "moving_mnist" if isinstance(data, MovingMnistConfig) else getattr(data, "name", "null")
     raise ConfigError(
         f"data: {kind} has no times to forecast from; choose data=radar or data=radolan."
     )

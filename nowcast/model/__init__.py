@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from nowcast.model.added import refuse_other_shape
 from nowcast.model.any_grid import CONSTANTS, AnyGridModel
 from nowcast.model.cell import ConvLSTMCell, Variant
 from nowcast.model.convlstm import ConvLSTM, ConvLSTM1d, ConvLSTM2d, ConvLSTM3d
@@ -87,6 +88,8 @@ def build_model(
     added = name not in MODELS and name in plugins(ADDED_MODELS)
     kind = load_plugin(ADDED_MODELS, name) if added else MODELS[name]
     network: nn.Module = kind(channels=seen, **arguments)
+    if added and not any_grid:
+        refuse_other_shape(network, name, seen if output_channels is None else output_channels)
     if any_grid:
         return AnyGridModel(network, channels, thresholds, mask=mask)
     return ProbabilityModel(network, thresholds) if gives_probabilities else network

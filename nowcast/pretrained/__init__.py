@@ -154,8 +154,12 @@ def checkpoint_name(path: str | Sequence[str]) -> str:
     """
     if not isinstance(path, str):
         return ", ".join(map(checkpoint_name, path))
-    given = Path(path)
-    return given.stem if given.parent == FOLDER else path
+    return Path(path).stem if is_shipped(path) else path
+
+
+def is_shipped(path: str) -> bool:
+    """Return whether this is the path of a checkpoint that comes with nowcast."""
+    return Path(path).parent == FOLDER
 
 
 FACE: dict[str, str] = {}

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from nowcast.errors import InputOutputError, MissingLibraryError
-from nowcast.plugins import LOGGERS, load_plugin, package_of, plugins
+from nowcast.plugins import LOGGERS, load_plugin, package_of, place_of_fault, plugins
 from nowcast.training.choice import EpochRow
 from nowcast.training.examples import Example
 from nowcast.training.validation import Skill
@@ -164,8 +164,9 @@ def epoch_values(row: EpochRow, best: EpochRow) -> dict[str, float]:
 
 
 def in_a_line(error: Exception) -> str:
-    """Return the kind and the message of an error."""
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """Return the kind and the message of an error, and where it was raised in a package."""
+    place = place_of_fault(error)
+    return " ".join(f"{place and f'in {place}: '}{type(error).__name__}: {error}".split())
 
 
 def build_loggers(names: Sequence[str]) -> dict[str, Logger]:

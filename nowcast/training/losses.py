@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nowcast.errors import MissingLibraryError
+from nowcast.errors import InternalError, MissingLibraryError
 from nowcast.plugins import LOSSES, load_plugin, package_of, plugins
 from nowcast.training.options import OUR_LOSSES
 
@@ -130,13 +130,37 @@ def loss_of(name: str, thresholds: Sequence[float] = ()) -> Loss:
     """
     if name == "exceedance":
         return partial(exceedance, thresholds=thresholds)
-    loss: Loss = globals()[name] if name in OUR_LOSSES else load_plugin(LOSSES, name)
+    if name in OUR_LOSSES:
+        ours: Loss = globals()[name]
+        return ours
+    loss = load_plugin(LOSSES, name)
     if not callable(loss):
         raise MissingLibraryError(
             f"{name}: the entry point of the package {package_of(plugins(LOSSES)[name])} in"
             f" {LOSSES} is not a function; update the package, or remove it."
         )
-    return loss
+    return partial(_added, loss, name)
+
+
+def _added(loss: Loss, name: str, forecast: Tensor, *others: Tensor) -> Tensor:
+    """Return the loss of an installed package. Errors: InternalError if it is not one number with
+    a gradient.
+    """
+    value: Any = loss(forecast, *others)
+    if not isinstance(value, Tensor) or value.ndim:
+        got = (
+            f"the shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        )
+        raise InternalError(
+            f"loss {name!r}: must return one number, a tensor of shape (), but it returned {got};"
+            " correct it in its package, for example with .mean()."
+        )
+    if forecast.requires_grad and not value.requires_grad:
+        raise InternalError(
+            f"loss {name!r}: the number it returned has no gradient; compute it from forecast with"
+            " operations of PyTorch."
+        )
+    return value
 
 
 def size_of(loss: Loss, mask: Tensor) -> Tensor:

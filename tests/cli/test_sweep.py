@@ -182,8 +182,8 @@ def test_a_folder_that_the_user_names_may_hold_other_settings(
     ("words", "shared"),
     [
         (["evaluate", "checkpoint=a.pt,b.pt", "output=scores"], "output: two jobs of this sweep would write scores"),
-        (["evaluate", "data.path=a.nc", "checkpoint=a.pt,b.pt", "output=s/${hydra:job.num}"], None),
-        (["evaluate", "data.path=a.nc", "checkpoint=a.pt", "output=a,b"], None),
+        (["evaluate", "data=radar", "data.path=a.nc", "checkpoint=a.pt,b.pt", "output=s/${hydra:job.num}"], None),
+        (["evaluate", "data=radar", "data.path=a.nc", "checkpoint=a.pt", "output=a,b"], None),
         (["predict", "data.path=a.nc", "checkpoint=a.pt,b.pt"], "output: two jobs of this sweep would write forecasts/%Y%m%dT%H%MZ.nc"),
         (["predict", "data.path=a.nc", "at=2020-01-01T00:00,2020-01-01T01:00"], None),
         (["predict", "data.path=a.nc", "at=2020-01-01T00:00,2020-01-01T01:00", "output=a.nc"], "output: two jobs of this sweep would write a.nc"),

@@ -105,7 +105,7 @@ def test_a_layer_and_a_model_stand_side_by_side(run: Run) -> None:
             "layer.padding: 'none' is not one of same, valid",
         ),
         (["layer=lstm", "layer.hidden_size=0"], "layer.hidden_size: must be at least 1"),
-        (["layer=gru"], "Could not find 'layer/gru'"),
+        (["layer=gru"], "layer=gru: no such layer; there are conv_lstm, lstm."),
         (["layer=lstm", "layer.proj_size=-1"], "layer.proj_size: must be at least 0"),
     ],
 )

@@ -356,12 +356,18 @@ FORECASTS, COUNTS = "has no effect on existing forecast files", "has no effect o
             ("counts=a.nc", "thresholds=[3]", "baseline=[sprog]", "fss_scales=[3]"),
             f"baseline, thresholds, fss_scales: {COUNTS}",
         ),
-        (("counts=a.nc", "data.path=b.nc"), f"data: {COUNTS}"),
+        (("counts=a.nc", "data=radar", "data.path=b.nc"), f"data: {COUNTS}"),
         (("counts=a.nc", "batch_size=4", "precision=fp32"), f"batch_size, precision: {COUNTS}"),
         # as they are by default
         (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file found"),
         (
-            ("forecasts=none.nc", "thresholds=[1]", "region=[1,2,3,4]", "common_pixels=false"),
+            (
+                "forecasts=none.nc",
+                "data=radolan",
+                "thresholds=[1]",
+                "region=[1,2,3,4]",
+                "common_pixels=false",
+            ),
             "none.nc: no forecast files found",
         ),
     ],
@@ -373,12 +379,7 @@ def test_a_key_that_changes_nothing_is_refused(
     outcome = run("evaluate", *words)
     assert message in outcome.err and outcome.err.count("\n") == 1
     assert outcome.code == (
-        66
-        if "no such" in message
-        or "file there" in message
-        or "file found" in message
-        or "files found" in message
-        else 78
+        66 if any(words in message for words in ("no such", "file there", "found")) else 78
     )
 
 

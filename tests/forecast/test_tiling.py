@@ -381,7 +381,7 @@ def test_evaluate_in_tiles_gives_the_scores_of_the_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = (
-        "evaluate", f"checkpoint={trained}/best.pt", f"data.path={large_file}",
+        "evaluate", f"checkpoint={trained}/best.pt", "data=radar", f"data.path={large_file}",
         f"data.cache={tmp_path}/cache", "device=cpu", "period=[2020-02-01,2020-02-01]",
         "thresholds=[0.1,0.5]", "min_wet_share=0", "precision=fp32", "stride=1", "batch_size=2",
     )  # fmt: skip
