@@ -20,7 +20,7 @@ from tqdm import tqdm
 from nowcast.api.scoring import scores_by
 from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
-from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.errors import ConfigError, DataError, MissingInputError, TryLaterError
 from nowcast.evaluation.accumulations import Amounts
 from nowcast.evaluation.cases import Cases, Source, label_of
 from nowcast.evaluation.example_cases import (
@@ -58,6 +58,9 @@ from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
 
+UNFINISHED = "counts.unfinished.nc"
+"""The counts of an evaluation whose scores or report could not be written."""
+
 _INPUT = ("input_institution", "input_title", "input_license")
 """Attributes of counts that state whose the data are, as in a forecast file."""
 
@@ -84,13 +87,33 @@ def evaluate(config: EvaluateConfig) -> None:
     groups, shown = (
         _merged(config.counts, config.output) if config.counts is not None else _scored(config)
     )
+    try:
+        all_scores, paths = _written(config, groups, shown)
+    except TryLaterError:  # another evaluation writes this folder
+        raise
+    except Exception:
+        if config.counts is None:
+            _keep_counts(groups, Path(config.output, UNFINISHED))
+        raise
+    scores, amounts = _rates_and_amounts(all_scores)
+    print(headline_text(scores))
+    for one in amounts.values():
+        print(f"\n{one.attrs[AMOUNT_TITLE]}\n{headline_text(one)}")
+    for path in paths:
+        print(Path(config.output, path.name))
+
+
+def _written(
+    config: EvaluateConfig, groups: Mapping[str, xr.Dataset], shown: Shown
+) -> tuple[dict[str, xr.Dataset], list[Path]]:
+    """Write all files. Return the scores by group, and the paths."""
     all_scores = {group: scores_by(config, one) for group, one in groups.items()}
     counts, amount_counts = _rates_and_amounts(groups)
     scores, amounts = _rates_and_amounts(all_scores)
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
     # left from other cases, if none are made now
-    stale = ["frames.png", "differences.csv"]
+    stale = ["frames.png", "differences.csv", UNFINISHED]
     with written_together(config.output, replaces=stale) as folder:
         paths = [
             write_counts(counts, folder / "counts.nc", amount_counts),
@@ -109,11 +132,18 @@ def evaluate(config: EvaluateConfig) -> None:
                 shown.degrees,
             )
         )  # fmt: skip
-    print(headline_text(scores))
-    for one in amounts.values():
-        print(f"\n{one.attrs[AMOUNT_TITLE]}\n{headline_text(one)}")
-    for path in paths:
-        print(Path(config.output, path.name))
+    return all_scores, paths
+
+
+def _keep_counts(groups: Mapping[str, xr.Dataset], path: Path) -> None:
+    """Write the counts of an evaluation that failed afterwards, and log where they are."""
+    counts, amounts = _rates_and_amounts(groups)
+    try:
+        write_counts(counts, path, amounts)
+    except Exception as error:
+        log.error("the counts could not be kept in %s: %s", path, error)
+        return
+    log.error("the counts are kept; score them with 'nowcast evaluate counts=%s'", path)
 
 
 def _rates_and_amounts(

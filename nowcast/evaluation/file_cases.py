@@ -26,6 +26,7 @@ from nowcast.evaluation.file_ladders import (
     rates_by,
 )
 from nowcast.evaluation.forecast_grid import onto_grid
+from nowcast.evaluation.known_days import remarks_on_forecasts
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import pack_radar
@@ -88,7 +89,7 @@ class FileCases:
             self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
         self.ladder, self.rates_by = ladder_of(scored), sorted(rates_by(scored))
         self.members = members_in(scored) if scored else 0
-        self.remarks += [*differences(scored), *conversions(scored)]
+        self.remarks += [*differences(scored), *conversions(scored), *_known_days(scored)]
         for remark in self.remarks:
             log.warning("%s", remark)
         self.paths = [path for path, _ in usable]
@@ -218,6 +219,24 @@ def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
     places = [name for name in head.coords if {"y", "x"} & set(head[name].dims)]
     same = [name for name in places if name in first and head[name].identical(first[name])]
     return head.assign_coords({name: first[name] for name in same})
+
+
+def _known_days(scored: Sequence[xr.Dataset]) -> list[str]:
+    """Return remarks if a model in nowcast made these forecasts and has seen some of their days."""
+    by_model: dict[str, list[xr.Dataset]] = {}
+    for head in scored:
+        by_model.setdefault(str(head.attrs.get("checkpoint_sha256", "")), []).append(head)
+    return [
+        remark
+        for heads in by_model.values()
+        for remark in remarks_on_forecasts(
+            heads[0],
+            Period(
+                min(head["forecast_reference_time"].values for head in heads),
+                max(head["time"].values[-1] for head in heads),
+            ),
+        )
+    ]
 
 
 def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:

@@ -7,7 +7,12 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
-from nowcast.verification.remarks import CUTS_FITTED_ON, WITH_CUTS
+from nowcast.verification.remarks import (
+    AMOUNT_TITLE,
+    CUTS_FITTED_ON,
+    WITH_CUTS,
+    remarks_of,
+)
 from nowcast.verification.scoring import UNITS_IN_WORDS, Score, headline_events, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, significantly_better
 
@@ -202,3 +207,6 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
         yield f"in at most {LEVEL:.0%} of ways."
     if _PARTLY_UNDEFINED in marks:
         yield f"{_PARTLY_UNDEFINED} undefined at some lead times, which are left out."
+    if AMOUNT_TITLE not in dataset.attrs:
+        for remark in remarks_of(dataset):
+            yield f"Note: {remark}."
