@@ -226,17 +226,13 @@ def _known_days(scored: Sequence[xr.Dataset]) -> list[str]:
     by_model: dict[str, list[xr.Dataset]] = {}
     for head in scored:
         by_model.setdefault(str(head.attrs.get("checkpoint_sha256", "")), []).append(head)
-    return [
-        remark
-        for heads in by_model.values()
-        for remark in remarks_on_forecasts(
-            heads[0],
-            Period(
-                min(head["forecast_reference_time"].values for head in heads),
-                max(head["time"].values[-1] for head in heads),
-            ),
-        )
-    ]
+    return [remark for heads in by_model.values() for remark in _days_of(heads)]
+
+
+def _days_of(heads: Sequence[xr.Dataset]) -> list[str]:
+    starts: list[Any] = [head["forecast_reference_time"].values for head in heads]
+    ends: list[Any] = [head["time"].values[-1] for head in heads]
+    return remarks_on_forecasts(heads[0], Period(min(starts), max(ends)))
 
 
 def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:
