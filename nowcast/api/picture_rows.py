@@ -82,11 +82,7 @@ def amounts_at(
         )
     leads = next(iter(forecasts.values()))[LEAD_TIME].values
     sums = {} if observed is None else {"observed": _sums_of(observed, minutes, float(leads[0]))}
-    sums |= {
-        name: _ended(one[minutes].values)
-        for name, one in given.items()
-        if minutes in one
-    }
+    sums |= {name: _ended(one[minutes].values) for name, one in given.items() if minutes in one}
     return {f"{name}: sum over {minutes} min": frames for name, frames in sums.items()}
 
 

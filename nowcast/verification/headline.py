@@ -13,7 +13,7 @@ from nowcast.verification.remarks import (
     WITH_CUTS,
     remarks_of,
 )
-from nowcast.verification.scoring import UNITS_IN_WORDS, Score, headline_events, shown_in
+from nowcast.verification.scoring import UNITS_IN_WORDS, Score, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, significantly_better
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ _Rows = dict[str, list[_Cell]]
 
 
 def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
-    """Return CSI and HSS by threshold, and errors, of all cases: the `…_mean` of each with its
+    """Return CSI, frequency bias and HSS by threshold, and errors, of all cases: the `…_mean` of each with its
     interval, and a caption that explains them.
 
     The best of a row is bold and starred if it is significantly better than every other
@@ -51,9 +51,7 @@ def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    blocks = [
-        dict(_event_rows(dataset, score)) for score in headline_events("terminal", dataset.attrs)
-    ]
+    blocks = [dict(_event_rows(dataset, score)) for score in shown_in("terminal", of_events=True)]
     blocks.append(dict(_error_rows(dataset)))
     units = UNITS_IN_WORDS.get(dataset["threshold"].attrs.get("units", ""), "")
     table = _table(

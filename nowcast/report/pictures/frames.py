@@ -301,12 +301,13 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look, foot: str = "") 
     for number, ((name, frames), line) in enumerate(zip(rows, panels, strict=True)):
         for panel in line:
             empty(panel)
-        line[0].set_ylabel(wrapped(name, _PANEL * look.tall), fontsize=10, color=INK)
+        shown = line[columns - len(frames) :]
+        shown[0].set_ylabel(wrapped(name, _PANEL * look.tall), fontsize=10, color=INK)
         times = [when for when, _ in frames]
         lowest = number == len(rows) - 1
-        for panel, (when, frame) in zip(line[columns - len(frames) :], frames, strict=True):
+        for panel, (when, frame) in zip(shown, frames, strict=True):
             draw_frame(panel, name, frame, look)
-            draw_graticule(panel, look, at_left=panel is line[0], at_bottom=lowest)
+            draw_graticule(panel, look, at_left=panel is shown[0], at_bottom=lowest)
             panel.set_title("" if times == above else when, fontsize=8.5, color=INK, pad=3)
         above = times
     draw_scale(panels[0, columns - len(rows[0][1])], look)
