@@ -281,7 +281,7 @@ def _departures(source: Source) -> list[str]:
     """Return how baselines deviated from their methods, and in how many cases."""
     baselines = {name: one for name, one in source.predictors.items() if isinstance(one, Baseline)}
     return [
-        f"{name}: {text} ({cases} cases)"
+        f"{name}: {text} ({cases} case{'s' * (cases != 1)})"
         for name, one in baselines.items()
         for text, cases in one.remarks.items()
     ]

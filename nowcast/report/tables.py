@@ -37,7 +37,8 @@ class Table:
 
 
 def headline(scores: "xr.Dataset") -> list[Table]:
-    """Return CSI, frequency bias and HSS by threshold, and errors: `…_mean` of each forecast with its interval.
+    """Return CSI, frequency bias and HSS by threshold, and errors: `…_mean` of each forecast with
+    its interval.
 
     A forecast that is the best by more than chance is bold.
     """

@@ -40,8 +40,8 @@ _Rows = dict[str, list[_Cell]]
 
 
 def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
-    """Return CSI, frequency bias and HSS by threshold, and errors, of all cases: the `…_mean` of each with its
-    interval, and a caption that explains them.
+    """Return CSI, frequency bias and HSS by threshold, and errors, of all cases: the `…_mean` of
+    each with its interval, and a caption that explains them.
 
     The best of a row is bold and starred if it is significantly better than every other
     (`significantly_better`).

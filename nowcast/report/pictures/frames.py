@@ -135,7 +135,8 @@ def frames_figure(
             lead times before the first sum of all rows are left out.
         probabilities: each (lead, h, w) from 0 to 1, by the name of its row; they come last, in
             their own colours.
-        reference_time: in its zone, or in UTC without one; with it, valid times are shown next to lead times.
+        reference_time: in its zone, or in UTC without one; with it, valid times are shown next to
+            lead times.
         origin: 'lower' if row 0 of the arrays lies in the south, 'upper' if in the north.
         columns: most frames in a row.
         colours: 'radar' or 'colour_blind'.
