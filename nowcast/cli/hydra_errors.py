@@ -61,10 +61,7 @@ def error_of_hydra(error: Exception) -> Exception:
         )
     # raised by OmegaConf for a key below a null key
     if isinstance(error, AssertionError) and "NoneType" in str(error):
-        return ConfigError(
-            "an override sets a key below a null key; set the upper key first, such as"
-            " model@other=… for other.key=…."
-        )
+        return ConfigError(_below_null(error))
     if isinstance(error, ValueError):
         return (
             ConfigError(str(error))
@@ -78,6 +75,17 @@ def error_of_hydra(error: Exception) -> Exception:
             " hydra and defaults."
         )
     return error
+
+
+def _below_null(error: Exception) -> str:
+    """Return what to set first for a key below a null key, such as data.path without data."""
+    overrides = [frame.f_locals.get("override") for frame, _ in walk_tb(error.__traceback__)]
+    keys = [str(getattr(one, "key_or_group", "")) for one in overrides if one is not None]
+    key = next((one for one in reversed(keys) if "." in one), "")
+    if not key:
+        return "an override sets a key below a null key; set the upper key first."
+    above = key.rpartition(".")[0]
+    return f"{key}: {above} is not set; add {above}={'radar' if above == 'data' else '…'}."
 
 
 def _is_raised_by_hydra(error: Exception) -> bool:

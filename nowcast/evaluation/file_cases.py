@@ -181,8 +181,8 @@ def open_file_cases(
     moving = names_where("follows_rain", config.baseline)
     if config.input_steps is None and moving:
         raise ConfigError(
-            f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, for"
-            " example input_steps=5."
+            f"input_steps: {', '.join(sorted(moving))} needs the number of past frames to use; add"
+            " input_steps=5, for example."
         )
     input_steps = (config.input_steps or 1) if config.baseline else 0
     before = (first["time"].values[0] - first["forecast_reference_time"].values) * max(

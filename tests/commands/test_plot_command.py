@@ -404,6 +404,7 @@ def test_the_help_is_there_and_quick_to_have(run: Run) -> None:
         (["steps.nc", "members=true", "lead_time=60"], 78, "lead_time: steps.nc has none of 60 minutes; choose one of 5, 10, 15."),
         (["steps.nc", "forecast.nc", "members=true"], 78, "members: stamps show the members of one forecast; give one."),
         (["forecast.nc", "lead_time=10"], 78, "lead_time: is only for members=true; leave it out."),
+        (["forecast.nc", "data.path=rain.nc"], 78, "data.path: data is not set; add data=radar."),
         (["forecast.nc", "accumulation=30"], 78, "accumulation: forecast.nc has no sums"),
         (["forecast.nc", "accumulation=soon"], 78, "accumulation: give minutes that the file has sums over, as accumulation=60, not soon."),
     ],
