@@ -53,6 +53,9 @@ from nowcast.training.precision import Precision
 
 log = logging.getLogger(__name__)
 
+_NEAR = np.timedelta64(2, "h")
+"""How far from a period of one frame others are looked for, for the spacing of frames."""
+
 
 class WindowCases:
     """Cases that are forecast during the evaluation: the windows `picks` of a series, forecast by
@@ -241,10 +244,14 @@ def open_radar_cases(
     input_steps, lead_steps = config.input_steps or 0, config.lead_steps or 0
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
+    if not np.isfinite(minutes):  # a period of one frame
+        near = Period(period.start - _NEAR, period.end + _NEAR)
+        grid = open_radar(data, period, around=near, opened=grid)
+        minutes = float(grid.attrs["timestep_minutes"])
     if not np.isfinite(minutes):
         raise DataError(
-            f"{data.path}: holds a single frame, so the spacing of frames is unknown; give more"
-            " files."
+            f"{data.path}: holds a single frame from {near}, so the spacing of frames is unknown;"
+            " give more files."
         )
     if opened:
         called = checkpoint_name(str(config.checkpoint))
