@@ -58,11 +58,12 @@ from nowcast.version import __version__
 
 log = logging.getLogger(__name__)
 
-UNFINISHED = "counts.unfinished.nc"
-"""The counts of an evaluation whose scores or report could not be written."""
-
 _INPUT = ("input_institution", "input_title", "input_license")
 """Attributes of counts that state whose the data are, as in a forecast file."""
+
+
+UNFINISHED = "counts.unfinished.nc"
+"""The counts of an evaluation whose scores or report could not be written."""
 
 
 @dataclass(frozen=True)
