@@ -158,7 +158,8 @@ def draw(
     where: the name of the forecasts in messages.
     """
     first = next(iter(forecasts.values()))
-    reference_time, zone = first[REFERENCE_TIME].values, zone_of("timezone", config.timezone)
+    reference_time: Any = first[REFERENCE_TIME].values[()]
+    zone = zone_of("timezone", config.timezone)
     observed, past = seen
     place = place_of_grid(first)
     if config.has_own_map and not knows_degrees(place):
