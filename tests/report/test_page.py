@@ -27,6 +27,7 @@ from nowcast.report.page import ExampleCase, render, values_of, write_report
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
 from nowcast.report.tables import number
 from nowcast.verification.dataset import scores_dataset
+from nowcast.verification.remarks import AMOUNT_TITLE
 from nowcast.verification.scoring import SCORES
 from nowcast.verification.tally import Tally
 
@@ -329,6 +330,17 @@ def test_without_cases_and_rivals_the_report_says_so() -> None:
     scores = scores_of(counts)
     assert "No frames to show" in shown("cases", scores, counts)
     assert verdict(shown("headline", scores, counts)).startswith("Only good was scored")
+
+
+def test_sums_of_rain_with_intervals_show_their_differences() -> None:
+    counts = counts_of(12)
+    scores = scores_of(counts)
+    amounts = scores.assign_attrs({AMOUNT_TITLE: "Sums over 60 minutes"})
+    values = values_of(scores, counts, amounts=[(amounts, counts)])
+    page = render("page.html.jinja", values | {"score_name": "CSI", "settings": {}})
+    section = page.partition('<section id="amounts">')[2].partition("</section>")[0]
+    assert "Sums over 60 minutes" in section
+    assert "<summary>Differences, with intervals" in section and "good minus …" in section
 
 
 def test_a_single_case_is_called_so_and_the_models_are_named() -> None:
