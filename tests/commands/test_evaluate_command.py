@@ -91,7 +91,7 @@ def test_two_periods_added_are_scored_as_one(run: Run, data: list[str], trained:
     outcome = run("evaluate", "counts=a/counts.nc", "output=a")
     assert outcome.code == 78 and "a/counts.nc is one of the counts to be added" in outcome.err
     outcome = run("evaluate", "counts='[ab]/none.nc'", "output=sum")
-    assert outcome.code == 66 and "none.nc: no counts file found" in outcome.err
+    assert outcome.code == 66 and "none.nc: no counts files found" in outcome.err
     outcome = run("evaluate", "counts='{a,whole}/counts.nc'", "output=sum")
     assert outcome.code == 66
 
@@ -359,7 +359,7 @@ FORECASTS, COUNTS = "has no effect on existing forecast files", "has no effect o
         (("counts=a.nc", "data.path=b.nc"), f"data: {COUNTS}"),
         (("counts=a.nc", "batch_size=4", "precision=fp32"), f"batch_size, precision: {COUNTS}"),
         # as they are by default
-        (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts file found"),
+        (("counts=a.nc", "baseline=persistence", "stride=3"), "a.nc: no counts files found"),
         (
             ("forecasts=none.nc", "thresholds=[1]", "region=[1,2,3,4]", "common_pixels=false"),
             "none.nc: no forecast files found",
