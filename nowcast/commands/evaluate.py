@@ -262,8 +262,8 @@ def _merged(pattern: str, output: str) -> tuple[dict[str, xr.Dataset], Shown]:
     paths = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
     if not paths:
         raise MissingInputError(
-            f"{pattern}: no counts files found; give a counts.nc that 'nowcast evaluate' wrote, or a"
-            " quoted glob."
+            f"{pattern}: no counts files found; give a counts.nc that 'nowcast evaluate' wrote, or"
+            " a quoted glob."
         )
     if Path(output, "counts.nc").resolve() in {Path(path).resolve() for path in paths}:
         raise ConfigError(
