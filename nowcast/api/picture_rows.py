@@ -9,7 +9,11 @@ import xarray as xr
 
 from nowcast.errors import ConfigError
 from nowcast.forecast.dataset import LEAD_TIME
-from nowcast.forecast.file_accumulation import ACCUMULATION_PROBABILITY, accumulation_variables
+from nowcast.forecast.file_accumulation import (
+    ACCUMULATION_PROBABILITY,
+    AMOUNT_THRESHOLD,
+    accumulation_variables,
+)
 from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import probabilities_of
 from nowcast.radar.grid import RATE
@@ -78,12 +82,46 @@ def amounts_at(
         )
     leads = next(iter(forecasts.values()))[LEAD_TIME].values
     sums = {} if observed is None else {"observed": _sums_of(observed, minutes, float(leads[0]))}
-    sums |= {
-        name: [None if np.isnan(frame).all() else frame for frame in one[minutes].values]
-        for name, one in given.items()
-        if minutes in one
-    }
+    sums |= {name: _ended(one[minutes].values) for name, one in given.items() if minutes in one}
     return {f"{name}: sum over {minutes} min": frames for name, frames in sums.items()}
+
+
+def amount_probabilities_at(
+    threshold: float | None,
+    minutes: int | None,
+    forecasts: Mapping[str, xr.Dataset],
+    where: str,
+) -> dict[str, Any]:
+    """Return the probabilities of a sum of at least `threshold` mm over `minutes` by the names of
+    their rows: a frame (y, x) for each lead time, None until the first sum ends.
+
+    where: the name of the forecasts in messages.
+    Errors: ConfigError if no forecast has probabilities of this sum.
+    """
+    if threshold is None:
+        return {}
+    variable = f"{ACCUMULATION_PROBABILITY}{minutes}min"
+    given = {name: one[variable] for name, one in forecasts.items() if variable in one}
+    if not given:
+        raise ConfigError(
+            f"accumulation_probability: {where} has no probabilities of sums over {minutes}"
+            f" minutes; forecast with ensemble=20 accumulations=[{minutes}]."
+        )
+    known = sorted({x for one in given.values() for x in one[AMOUNT_THRESHOLD].values.tolist()})
+    if threshold not in known:
+        raise ConfigError(
+            f"accumulation_probability: {where} has none of {threshold:g} mm; choose one of"
+            f" {_listed(known)}."
+        )
+    values = {
+        name: one.values[:, one[AMOUNT_THRESHOLD].values.tolist().index(threshold)]
+        for name, one in given.items()
+        if threshold in one[AMOUNT_THRESHOLD].values
+    }
+    return {
+        f"{name}: probability of ≥ {threshold:g} mm in {minutes} min": _ended(frames)
+        for name, frames in _each_once(values).items()
+    }
 
 
 def members_at(lead_time: float | None, forecast: xr.Dataset, where: str) -> tuple[int, Any]:
@@ -104,6 +142,11 @@ def members_at(lead_time: float | None, forecast: xr.Dataset, where: str) -> tup
         )
     step = len(leads) - 1 if lead_time is None else leads.index(lead_time)
     return step, forecast[name].isel(time=step).values
+
+
+def _ended(frames: Any) -> list[Any]:
+    """Return the frames (y, x); None for those without a value, as before the first sum ends."""
+    return [None if np.isnan(frame).all() else frame for frame in frames]
 
 
 def _amounts_of(forecast: xr.Dataset) -> dict[int, xr.DataArray]:

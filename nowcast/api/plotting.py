@@ -2,13 +2,20 @@
 
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 import xarray as xr
 
-from nowcast.api.picture_rows import MOST_STAMPS, amounts_at, members_at, probabilities_at
+from nowcast.api.picture_rows import (
+    MOST_STAMPS,
+    amount_probabilities_at,
+    amounts_at,
+    members_at,
+    probabilities_at,
+)
 from nowcast.api.settings import configured
 from nowcast.config.plot import PlotConfig
 from nowcast.console import printable
@@ -16,6 +23,7 @@ from nowcast.errors import ConfigError, DataError, MissingInputError
 from nowcast.forecast.dataset import LEAD_TIME, REFERENCE_TIME, check_forecast, method_name
 from nowcast.forecast.file_members import REALIZATION
 from nowcast.motion.estimation import MOTION_FRAMES, estimate_motion
+from nowcast.places.zone import local, zone_name, zone_of
 from nowcast.radar.grid import RATE, check_grid, frames_at
 from nowcast.radar.placing.cropping import degrees_of, knows_degrees
 from nowcast.radar.placing.georeference import grid_differs, place_of_grid
@@ -46,6 +54,8 @@ class PlotSettings(TypedDict, total=False):
     map: str
     probability: float | None
     accumulation: int | None
+    accumulation_probability: float | None
+    timezone: str
     members: bool
     lead_time: float | None
     frames_per_second: float
@@ -81,8 +91,9 @@ def plot(
     Args:
         forecasts: one, or several of one reference time by the names to show. Rates are in mm/h; of
             an ensemble, the mean of its members is drawn. `probability=1` adds the probability of
-            at least 1 mm/h, `accumulation=60` the sum over 60 minutes in mm, for forecasts that
-            have them. `members=True` draws the members of one forecast at one lead time.
+            at least 1 mm/h, `accumulation=60` the sum over 60 minutes in mm, and with it
+            `accumulation_probability=2` the probability of a sum of at least 2 mm, for forecasts
+            that have them. `members=True` draws the members of one forecast at one lead time.
         grid: a canonical grid with the observed frames, as `open_grid` opens it; None draws only
             the forecasts.
         output: a file to write: a panel of lead times (.png), or a film (.gif, .mp4).
@@ -147,7 +158,8 @@ def draw(
     where: the name of the forecasts in messages.
     """
     first = next(iter(forecasts.values()))
-    reference_time = first[REFERENCE_TIME].values
+    reference_time: Any = first[REFERENCE_TIME].values[()]
+    zone = zone_of("timezone", config.timezone)
     observed, past = seen
     place = place_of_grid(first)
     if config.has_own_map and not knows_degrees(place):
@@ -161,21 +173,25 @@ def draw(
         "degrees": degrees_of(place, where) if knows_degrees(place) else None,
         "map": config.map,
         "pixel_km": sides_km(place),
-        "foot": line_of(joined([facts_of_forecast(one.attrs) for one in forecasts.values()])),
+        "foot": line_of(joined([facts_of_forecast(one.attrs, zone) for one in forecasts.values()])),
     }
-    title = f"Forecast from {show(reference_time).replace('T', ' ')} UTC"
+    start = local(reference_time, zone)
+    title = f"Forecast from {start:%Y-%m-%d %H:%M} {zone_name(start)}"
     if config.members:
-        stamps, when = stamps_of(forecasts, observed, config.lead_time, where)
+        stamps, when = stamps_of(forecasts, observed, config.lead_time, start, where)
         figure = stamps_figure(stamps, f"{title}, {when}", columns=config.columns, **look)
         return figure if output is None else save(figure, output)
     shown: dict[str, Any] = {
         "observed": observed,
         "forecasts": {name: rates_of(forecast) for name, forecast in forecasts.items()},
         "amounts": amounts_at(config.accumulation, forecasts, observed, where),
-        "probabilities": probabilities_at(config.probability, forecasts, where),
+        "probabilities": probabilities_at(config.probability, forecasts, where)
+        | amount_probabilities_at(
+            config.accumulation_probability, config.accumulation, forecasts, where
+        ),
         "lead_minutes": [float(minutes) for minutes in first[LEAD_TIME].values],
         "title": title,
-        "reference_time": reference_time.astype("datetime64[us]").item(),
+        "reference_time": start,
         "arrows": arrows_of(first, past, where) if config.motion else None,
         **look,
     }
@@ -190,11 +206,13 @@ def stamps_of(
     forecasts: Mapping[str, xr.Dataset],
     observed: ObservedFrames | None,
     lead_time: float | None,
+    start: datetime,
     where: str,
 ) -> tuple[dict[str, Any], str]:
     """Return the observed frame, the forecast and its members at one lead time by their names, and
     that time in words.
 
+    start: the reference time, in the zone of the words.
     Errors: ConfigError for several forecasts; as members_at.
     """
     if len(forecasts) > 1:
@@ -204,7 +222,6 @@ def stamps_of(
     stamps = {} if observed is None else {"observed": observed[step]}
     stamps[name] = rates_of(forecast)[step]
     stamps |= {f"member {k}": one for k, one in enumerate(members[:MOST_STAMPS], 1)}
-    start = forecast[REFERENCE_TIME].values.astype("datetime64[us]").item()
     when = time_in_words(float(forecast[LEAD_TIME].values[step]), start)
     some = f", {MOST_STAMPS} of {len(members)} members" if len(members) > MOST_STAMPS else ""
     return stamps, when + some

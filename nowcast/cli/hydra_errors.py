@@ -65,7 +65,7 @@ def error_of_hydra(error: Exception, words: Sequence[str]) -> Exception:
         )
     # raised by OmegaConf for a key below a null key
     if isinstance(error, AssertionError) and "NoneType" in str(error):
-        return _below_null(words)
+        return ConfigError(_below_null(error))
     if isinstance(error, ValueError):
         return (
             ConfigError(str(error))
@@ -81,18 +81,15 @@ def error_of_hydra(error: Exception, words: Sequence[str]) -> Exception:
     return error
 
 
-def _below_null(words: Sequence[str]) -> ConfigError:
-    """Return the error for an override of a key below a null key."""
-    keys = [word.lstrip("+").partition("=")[0] for word in words]
-    below_data = next((key for key in keys if key.startswith("data.")), None)
-    if below_data is not None and "data" not in keys:
-        return ConfigError(
-            f"{below_data}: no data are chosen yet; give data=radar data.path=…, or data=radolan."
-        )
-    return ConfigError(
-        "an override sets a key below a null key; set the upper key first, such as"
-        " model@other=… for other.key=…."
-    )
+def _below_null(error: Exception) -> str:
+    """Return what to set first for a key below a null key, such as data.path without data."""
+    overrides = [frame.f_locals.get("override") for frame, _ in walk_tb(error.__traceback__)]
+    keys = [str(getattr(one, "key_or_group", "")) for one in overrides if one is not None]
+    key = next((one for one in reversed(keys) if "." in one), "")
+    if not key:
+        return "an override sets a key below a null key; set the upper key first."
+    above = key.rpartition(".")[0]
+    return f"{key}: {above} is not set; add {above}={'radar' if above == 'data' else '…'}."
 
 
 def _is_raised_by_hydra(error: Exception) -> bool:

@@ -21,7 +21,7 @@ from nowcast import startup
 from nowcast.api.scoring import scores_by
 from nowcast.config.data import MovingMnistConfig
 from nowcast.config.evaluate import EvaluateConfig
-from nowcast.errors import ConfigError, DataError, MissingInputError
+from nowcast.errors import ConfigError, DataError, MissingInputError, TryLaterError
 from nowcast.evaluation.accumulations import Amounts
 from nowcast.evaluation.cases import Cases, Source, label_of
 from nowcast.evaluation.example_cases import (
@@ -69,6 +69,10 @@ _INPUT = ("input_institution", "input_title", "input_license")
 """Attributes of counts that state whose the data are, as in a forecast file."""
 
 
+UNFINISHED = "counts.unfinished.nc"
+"""The counts of an evaluation whose scores or report could not be written."""
+
+
 @dataclass(frozen=True)
 class Shown:
     """The cases to draw: those of the report, and the one with most rain; none if counts were
@@ -92,13 +96,33 @@ def evaluate(config: EvaluateConfig) -> None:
     groups, shown = (
         _merged(config.counts, config.output) if config.counts is not None else _scored(config)
     )
+    try:
+        all_scores, paths = _written(config, groups, shown)
+    except TryLaterError:  # another evaluation writes this folder
+        raise
+    except Exception:
+        if config.counts is None:
+            _keep_counts(groups, Path(config.output, UNFINISHED))
+        raise
+    scores, amounts = _rates_and_amounts(all_scores)
+    print(headline_text(scores))
+    for one in amounts.values():
+        print(f"\n{one.attrs[AMOUNT_TITLE]}\n{headline_text(one)}")
+    for path in paths:
+        print(Path(config.output, path.name))
+
+
+def _written(
+    config: EvaluateConfig, groups: Mapping[str, xr.Dataset], shown: Shown
+) -> tuple[dict[str, xr.Dataset], list[Path]]:
+    """Write all files. Return the scores by group, and the paths."""
     all_scores = {group: scores_by(config, one) for group, one in groups.items()}
     counts, amount_counts = _rates_and_amounts(groups)
     scores, amounts = _rates_and_amounts(all_scores)
     thresholds = counts["threshold"].values.tolist()
     judged = f"CSI at {thresholds[judged_threshold(thresholds)]:g} mm/h over all lead times"
     # left from other cases, if none are made now
-    stale = ["frames.png", "differences.csv"]
+    stale = ["frames.png", "differences.csv", UNFINISHED]
     with written_together(config.output, replaces=stale) as folder:
         paths = [
             write_counts(counts, folder / "counts.nc", amount_counts),
@@ -117,11 +141,18 @@ def evaluate(config: EvaluateConfig) -> None:
                 shown.degrees,
             )
         )  # fmt: skip
-    print(headline_text(scores))
-    for one in amounts.values():
-        print(f"\n{one.attrs[AMOUNT_TITLE]}\n{headline_text(one)}")
-    for path in paths:
-        print(Path(config.output, path.name))
+    return all_scores, paths
+
+
+def _keep_counts(groups: Mapping[str, xr.Dataset], path: Path) -> None:
+    """Write the counts of an evaluation that failed afterwards, and log where they are."""
+    counts, amounts = _rates_and_amounts(groups)
+    try:
+        write_counts(counts, path, amounts)
+    except Exception as error:
+        log.error("the counts could not be kept in %s: %s", path, error)
+        return
+    log.error("the counts are kept; score them with 'nowcast evaluate counts=%s'", path)
 
 
 def _rates_and_amounts(
@@ -241,8 +272,8 @@ def _merged(pattern: str, output: str) -> tuple[dict[str, xr.Dataset], Shown]:
     paths = sorted(glob.glob(str(Path(pattern).expanduser()), recursive=True))
     if not paths:
         raise MissingInputError(
-            f"{pattern}: no counts file found; give a counts.nc that 'nowcast evaluate' wrote, or a"
-            " quoted glob."
+            f"{pattern}: no counts files found; give a counts.nc that 'nowcast evaluate' wrote, or"
+            " a quoted glob."
         )
     if Path(output, "counts.nc").resolve() in {Path(path).resolve() for path in paths}:
         raise ConfigError(
@@ -261,7 +292,7 @@ def _departures(source: Source) -> list[str]:
     """Return how baselines deviated from their methods, and in how many cases."""
     baselines = {name: one for name, one in source.predictors.items() if isinstance(one, Baseline)}
     return [
-        f"{name}: {text} ({cases} cases)"
+        f"{name}: {text} ({cases} case{'s' * (cases != 1)})"
         for name, one in baselines.items()
         for text, cases in one.remarks.items()
     ]

@@ -7,6 +7,7 @@ from typing import Any
 from nowcast.config.checks import one_of, positive
 from nowcast.config.data import RadarConfig
 from nowcast.errors import ConfigError
+from nowcast.places.zone import zone_of
 
 
 @dataclass
@@ -20,6 +21,8 @@ class PlotConfig:
     map: str
     probability: Any  # a number or None; Any, so that the error message is ours
     accumulation: Any
+    accumulation_probability: Any
+    timezone: str
     members: bool
     lead_time: Any
     frames_per_second: float
@@ -36,6 +39,15 @@ class PlotConfig:
             )
         a_number("probability", self.probability, "a threshold of the file in mm/h, as", 1)
         a_number("accumulation", self.accumulation, "minutes that the file has sums over, as", 60)
+        a_number(
+            "accumulation_probability", self.accumulation_probability,
+            "a threshold of the file's sums in mm, as", 2,
+        )  # fmt: skip
+        if self.accumulation_probability is not None and self.accumulation is None:
+            raise ConfigError(
+                "accumulation_probability: needs the minutes of the sum; add accumulation=60."
+            )
+        zone_of("timezone", self.timezone)
         a_number("lead_time", self.lead_time, "a lead time of the file in minutes, as", 30)
         self._check_members()
         if not 0.1 <= self.frames_per_second <= 50:

@@ -4,6 +4,7 @@ FACE = {
     "cases": "the types of a case and its source",
     "sources": "the cases that a configuration names",
     "trained_data": "the data that checkpoints were trained on",
+    "known_days": "remarks on days that a model has seen",
     "window_cases": "cases that are forecast during the evaluation",
     "accumulations": "sums of rain counted",
     "cuts": "forecasts with fitted cuts next to plain ones",

@@ -26,6 +26,7 @@ from nowcast.evaluation.file_ladders import (
     rates_by,
 )
 from nowcast.evaluation.forecast_grid import onto_grid
+from nowcast.evaluation.known_days import remarks_on_forecasts
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.radar import open_radar
 from nowcast.factories.windows import pack_radar
@@ -88,7 +89,7 @@ class FileCases:
             self.remarks.append(left_out(np.array(without_input), len(paths), allowed))
         self.ladder, self.rates_by = ladder_of(scored), sorted(rates_by(scored))
         self.members = members_in(scored) if scored else 0
-        self.remarks += [*differences(scored), *conversions(scored)]
+        self.remarks += [*differences(scored), *conversions(scored), *_known_days(scored)]
         for remark in self.remarks:
             log.warning("%s", remark)
         self.paths = [path for path, _ in usable]
@@ -180,8 +181,8 @@ def open_file_cases(
     moving = names_where("follows_rain", config.baseline)
     if config.input_steps is None and moving:
         raise ConfigError(
-            f"input_steps: give the number of past frames that {', '.join(sorted(moving))} see, for"
-            " example input_steps=5."
+            f"input_steps: {', '.join(sorted(moving))} needs the number of past frames to use; add"
+            " input_steps=5, for example."
         )
     input_steps = (config.input_steps or 1) if config.baseline else 0
     before = (first["time"].values[0] - first["forecast_reference_time"].values) * max(
@@ -218,6 +219,20 @@ def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:
     places = [name for name in head.coords if {"y", "x"} & set(head[name].dims)]
     same = [name for name in places if name in first and head[name].identical(first[name])]
     return head.assign_coords({name: first[name] for name in same})
+
+
+def _known_days(scored: Sequence[xr.Dataset]) -> list[str]:
+    """Return remarks if a model in nowcast made these forecasts and has seen some of their days."""
+    by_model: dict[str, list[xr.Dataset]] = {}
+    for head in scored:
+        by_model.setdefault(str(head.attrs.get("checkpoint_sha256", "")), []).append(head)
+    return [remark for heads in by_model.values() for remark in _days_of(heads)]
+
+
+def _days_of(heads: Sequence[xr.Dataset]) -> list[str]:
+    starts: list[Any] = [head["forecast_reference_time"].values for head in heads]
+    ends: list[Any] = [head["time"].values[-1] for head in heads]
+    return remarks_on_forecasts(heads[0], Period(min(starts), max(ends)))
 
 
 def _refuse_unlike(path: Path, forecast: xr.Dataset, first: xr.Dataset) -> None:

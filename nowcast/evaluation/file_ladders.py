@@ -30,7 +30,11 @@ def name_of(forecasts: Sequence[xr.Dataset]) -> str:
         return next(iter(made_by))
     parts = ", ".join(f"{count} by {method}" for method, count in made_by.most_common())
     log.info(
-        "%d forecasts by mixed methods, scored together as %s: %s", made_by.total(), CHAIN, parts
+        "%d forecasts by mixed methods, scored together as %s: %s; for a row of each, put them in"
+        " folders and give forecasts={a: …, b: …}",
+        made_by.total(),
+        CHAIN,
+        parts,
     )
     return CHAIN
 

@@ -132,7 +132,9 @@ def _times_left_out(parts: Mapping[str, Source], common: NDArray[np.datetime64])
                 f" first {show(lacking[0])} UTC"
             )
     if remarks:
-        remarks.append(f"only the {common.size} cases that all forecasts have were scored")
+        which = f"{common.size} cases" if common.size != 1 else "case"
+        were = "were" if common.size != 1 else "was"
+        remarks.append(f"only the {which} that all forecasts have {were} scored")
     return remarks
 
 

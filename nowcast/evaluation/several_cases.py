@@ -64,7 +64,9 @@ class SeveralCases:
         ]
         lost = max(part.times.size for part in self.parts) - self.times.size
         if lost:
-            self.remarks.append(f"{lost} cases left out: not all models of {name} have them")
+            self.remarks.append(
+                f"{lost} case{'s' * (lost != 1)} left out: not all models of {name} have them"
+            )
             log.warning("%s", self.remarks[-1])
 
     def read(self, indices: Sequence[int]) -> Cases:

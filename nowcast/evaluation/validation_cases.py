@@ -36,7 +36,7 @@ def with_fitted_cuts(
     """
     days = _validation_days(data, scored_period(config, data), scored)
     cases = _open(config, data, days, scored)
-    fitted_on = f"{days} UTC, {len(cases.times)} cases"
+    fitted_on = f"{days} UTC, {len(cases.times)} case{'s' * (len(cases.times) != 1)}"
     log.info("fitting cuts of %s on %s", ", ".join(config.baseline), fitted_on)
     region = region_of(config, cases.grid)
     cuts = fit_all(cases, config.thresholds, config.batch_size, region)

@@ -17,6 +17,7 @@ from nowcast.config.data import MovingMnistConfig, RadarConfig
 from nowcast.config.evaluate import EvaluateConfig
 from nowcast.errors import ConfigError, DataError
 from nowcast.evaluation.cases import Cases, Predictor, cases_of, left_out, made_by, may_miss
+from nowcast.evaluation.known_days import remarks_on_known_days
 from nowcast.factories.baselines import open_baseline
 from nowcast.factories.extra_inputs import open_fields
 from nowcast.factories.models import (
@@ -51,6 +52,9 @@ from nowcast.training.checkpoints import Checkpoint
 from nowcast.training.precision import Precision
 
 log = logging.getLogger(__name__)
+
+_NEAR = np.timedelta64(2, "h")
+"""How far from a period of one frame others are looked for, for the spacing of frames."""
 
 
 class WindowCases:
@@ -240,10 +244,14 @@ def open_radar_cases(
     input_steps, lead_steps = config.input_steps or 0, config.lead_steps or 0
     grid = open_radar(data, period)
     minutes = float(grid.attrs["timestep_minutes"])
+    if not np.isfinite(minutes):  # a period of one frame
+        near = Period(period.start - _NEAR, period.end + _NEAR)
+        grid = open_radar(data, period, around=near, opened=grid)
+        minutes = float(grid.attrs["timestep_minutes"])
     if not np.isfinite(minutes):
         raise DataError(
-            f"{data.path}: holds a single frame, so the spacing of frames is unknown; give more"
-            " files."
+            f"{data.path}: holds a single frame from {near}, so the spacing of frames is unknown;"
+            " give more files."
         )
     if opened:
         called = checkpoint_name(str(config.checkpoint))
@@ -262,7 +270,7 @@ def open_radar_cases(
         _refuse_other_kind(
             str(config.checkpoint), checkpoint["config"]["data"]["name"], data.path, on_digits=False
         )
-        _warn_of_known_days(Period(period.start, reach.end), checkpoint)
+        seen_days = remarks_on_known_days(Period(period.start, reach.end), checkpoint, called)
         refuse_other_timestep(checkpoint["config"], minutes, data.path)
         region = _region_of(checkpoint, grid, data.path)
         seen = grid[RATE].shape[1:] if region is None else region.size
@@ -279,6 +287,9 @@ def open_radar_cases(
         )
         for remark in remarks:
             log.warning("%s: %s", data.path, remark)
+        for remark in seen_days:
+            log.warning("%s", remark)
+        remarks += seen_days
         fields = open_fields(checkpoint["config"], grid, reach, data.cache, config.input_paths)
         predictors[name] = ModelPredictor(forecaster, precision, turn, region)
         if region is not None:
@@ -430,21 +441,3 @@ def scored_period(config: EvaluateConfig, data: RadarConfig) -> Period:
         "period: give the first and the last day to score, as period=[2018-05-17,2018-05-20], or"
         " set data.test."
     )
-
-
-def _warn_of_known_days(period: Period, checkpoint: Checkpoint) -> None:
-    """Warn if the model has seen the days: its scores there say nothing about new days."""
-    trained_on = checkpoint["config"]["data"]
-    of_splits = [(split, trained_on.get(split)) for split in ("train", "validation")]
-    of_radars = [("train", days) for days in checkpoint.get("known_days", [])]
-    for split, days in of_splits + of_radars:
-        if not isinstance(days, list):
-            continue
-        known = parse_period(f"data.{split}", days)
-        if period.start <= known.end and known.start <= period.end:
-            log.warning(
-                "the period %s overlaps the %s days of this model (%s): its scores are too good",
-                period,
-                split,
-                known,
-            )

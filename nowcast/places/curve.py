@@ -62,6 +62,8 @@ class PlaceForecast:
         amounts: thresholds of sums in mm, increasing.
         pixel_sum_probabilities: by minutes, the probabilities (k, n) in a file of sums at or above
             each of `amounts`.
+        swapped_is_inside: of a place outside, whether the grid holds it with latitude and longitude
+            swapped.
     """
 
     place: Place
@@ -77,6 +79,7 @@ class PlaceForecast:
     pixel_sums: dict[int, Float64Array] = field(default_factory=dict)
     amounts: tuple[float, ...] = _AMOUNTS
     pixel_sum_probabilities: dict[int, Float64Array] = field(default_factory=dict)
+    swapped_is_inside: bool = False
 
     @property
     def rate(self) -> Float64Array:
@@ -137,7 +140,8 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
         >>> curve_at(forecast, Place("here", 51.08, 10.0)).rate
         array([2.5, 2.5, 2.5])
     """
-    index = (pixels or pixels_of(forecast)).of(place)
+    pixels = pixels or pixels_of(forecast)
+    index = pixels.of(place)
     about: dict[str, Any] = {
         "place": place,
         "reference_time": forecast[REFERENCE_TIME].values[()],
@@ -146,7 +150,9 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
     }
     if index is None:
         none = np.empty((forecast.sizes["time"], 0))
-        return PlaceForecast(**about, status="outside", pixel_rates=none)
+        could_be_swapped = abs(place.longitude) <= 90
+        swapped = could_be_swapped and pixels.nearest(place.latitude, place.longitude) is not None
+        return PlaceForecast(**about, status="outside", pixel_rates=none, swapped_is_inside=swapped)
     rates, members = _rates(forecast, index), _members(forecast, index)
     probability, source = _probability(forecast, index, members)
     return PlaceForecast(

@@ -43,7 +43,8 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
         'Rain starts at 00:40 UTC, stops about 01:00; heaviest'
     """
     if answers.curve.status == "outside":
-        return "Outside of the grid of the forecast."
+        asked = " (latitude and longitude swapped?)" if answers.curve.swapped_is_inside else ""
+        return f"Outside of the grid of the forecast{asked}."
     if answers.curve.status == "not covered":
         return "Not covered by the forecast."
     return _named_once(_told(answers, zone), answers, zone)

@@ -24,7 +24,8 @@ _INPUT = {
 _NOT_STATED = ("", "not stated")
 _DIGITS = 12
 """Digits of a checksum that are shown."""
-_MODEL = "model"
+MODEL = "model"
+"""The name of a fact on a model, or its start if there are several."""
 
 
 def facts_of_forecast(attrs: Mapping[Any, Any], zone: tzinfo = UTC) -> Facts:
@@ -60,7 +61,7 @@ def facts_of_counts(attrs: Mapping[Any, Any], made: datetime | None = None) -> F
 
 def facts_of_training(checkpoint: Path, checksum: str) -> Facts:
     """Return the facts of a training that ends now: its best checkpoint, program and date."""
-    return [*_known(_MODEL, _named(str(checkpoint), checksum) if checksum else ""), *made_now()]
+    return [*_known(MODEL, _named(str(checkpoint), checksum) if checksum else ""), *made_now()]
 
 
 def made_now(made: datetime | None = None) -> Facts:
@@ -90,8 +91,8 @@ def method_of(attrs: Mapping[str, str]) -> str:
     """Return the name of a forecast's method; for a model its file name and short checksum, for
     several models their number.
     """
-    method = attrs.get("method", _MODEL)
-    if method != _MODEL or "checkpoint" not in attrs:
+    method = attrs.get("method", MODEL)
+    if method != MODEL or "checkpoint" not in attrs:
         return method.replace("_", " ")
     with suppress(ValueError, TypeError):  # of one path
         return f"{len(json.loads(attrs['checkpoint']))} models as one"
@@ -105,9 +106,9 @@ def _models(checkpoint: Any, checksums: str) -> Facts:
         return [
             fact
             for name, one in checkpoint.items()
-            for fact in _of_model(f"{_MODEL} {name}", one, digits.get(name, ""))
+            for fact in _of_model(f"{MODEL} {name}", one, digits.get(name, ""))
         ]
-    return _of_model(_MODEL, checkpoint, checksums)
+    return _of_model(MODEL, checkpoint, checksums)
 
 
 def _of_model(name: str, checkpoint: Any, checksums: str) -> Facts:

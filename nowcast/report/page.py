@@ -21,7 +21,7 @@ from nowcast.report.example_frames import (
     map_over,
     probability_legend,
 )
-from nowcast.report.foot import facts_of_counts
+from nowcast.report.foot import MODEL, facts_of_counts
 from nowcast.report.pictures.colours import forecast_styles, page_colours
 from nowcast.report.pictures.panel import Degrees
 from nowcast.report.scale import build_scale, pixel_km_of
@@ -99,6 +99,7 @@ def values_of(
     styles = forecast_styles(about.names)
     cases = cases_of(example_cases, about.minutes, origin)
     pixel_km = pixel_km_of(counts.attrs)
+    foot = facts_of_counts(counts.attrs, made)
     return {
         "about": about,
         "colours": page_colours([style["color"] for style in styles.values()]),
@@ -119,7 +120,8 @@ def values_of(
         "tables": sections.all_scores(scores),
         "data": sections.data(counts),
         "definitions": sections.definitions(),
-        "foot": facts_of_counts(counts.attrs, made),
+        "foot": foot,
+        "models": [fact for fact in foot if fact[0].split(" ")[0] == MODEL],
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from nowcast.report.diagrams import at_or_above, names_of
 from nowcast.verification.remarks import AMOUNT_TITLE
-from nowcast.verification.scoring import Score, headline_events, shown_in
+from nowcast.verification.scoring import Score, ranked_events, shown_in
 from nowcast.verification.swaps import more_than_chance, significantly_better
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class Table:
 
 
 def headline(scores: "xr.Dataset") -> list[Table]:
-    """Return CSI and HSS by threshold, and errors: `…_mean` of each forecast with its interval.
+    """Return CSI, frequency bias and HSS by threshold, and errors: `…_mean` of each forecast with
+    its interval.
 
     A forecast that is the best by more than chance is bold.
     """
@@ -50,7 +51,7 @@ def headline(scores: "xr.Dataset") -> list[Table]:
                 for value in scores["threshold"].values
             ],
         )
-        for score in headline_events("headline", scores.attrs)
+        for score in shown_in("headline", of_events=True)
     ]
     errors = [
         (score.title_in(scores), _cells(scores, score))
@@ -97,7 +98,7 @@ def differences(scores: "xr.Dataset") -> list[tuple[str, list[Table]]]:
                 for value in scores["threshold"].values
             ],
         )
-        for score in shown_in("headline", of_events=True)
+        for score in ranked_events()
     ]
     every = "all sums" if AMOUNT_TITLE in scores.attrs else "all rates"
     matrices = [_matrix(scores, score, score.title_in(scores)) for score in of_all]
@@ -119,7 +120,7 @@ def _of_two(scores: "xr.Dataset", of_all: Sequence[Score]) -> list[Table]:
                 for value in scores["threshold"].values
             ],
         )
-        for score in shown_in("headline", of_events=True)
+        for score in ranked_events()
     ]
     errors = [
         (score.title_in(scores), [_difference_cell(scores, score, (0, 1))]) for score in of_all

@@ -7,8 +7,13 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nowcast.verification.intervals import FEW_BLOCKS, LEAST_FOR_INTERVAL
-from nowcast.verification.remarks import CUTS_FITTED_ON, WITH_CUTS
-from nowcast.verification.scoring import UNITS_IN_WORDS, Score, headline_events, shown_in
+from nowcast.verification.remarks import (
+    AMOUNT_TITLE,
+    CUTS_FITTED_ON,
+    WITH_CUTS,
+    remarks_of,
+)
+from nowcast.verification.scoring import UNITS_IN_WORDS, Score, shown_in
 from nowcast.verification.swaps import LEAST_BLOCKS, LEVEL, significantly_better
 
 if TYPE_CHECKING:
@@ -35,8 +40,8 @@ _Rows = dict[str, list[_Cell]]
 
 
 def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
-    """Return CSI and HSS by threshold, and errors, of all cases: the `…_mean` of each with its
-    interval, and a caption that explains them.
+    """Return CSI, frequency bias and HSS by threshold, and errors, of all cases: the `…_mean` of
+    each with its interval, and a caption that explains them.
 
     The best of a row is bold and starred if it is significantly better than every other
     (`significantly_better`).
@@ -46,9 +51,7 @@ def headline_table(dataset: "xr.Dataset", *, stacked: bool = False) -> "Group":
     from rich.console import Group
     from rich.text import Text
 
-    blocks = [
-        dict(_event_rows(dataset, score)) for score in headline_events("terminal", dataset.attrs)
-    ]
+    blocks = [dict(_event_rows(dataset, score)) for score in shown_in("terminal", of_events=True)]
     blocks.append(dict(_error_rows(dataset)))
     units = UNITS_IN_WORDS.get(dataset["threshold"].attrs.get("units", ""), "")
     table = _table(
@@ -202,3 +205,6 @@ def _caption(dataset: "xr.Dataset", cells: list[_Cell]) -> Iterator[str]:
         yield f"in at most {LEVEL:.0%} of ways."
     if _PARTLY_UNDEFINED in marks:
         yield f"{_PARTLY_UNDEFINED} undefined at some lead times, which are left out."
+    if AMOUNT_TITLE not in dataset.attrs:
+        for remark in remarks_of(dataset):
+            yield f"Note: {remark}."

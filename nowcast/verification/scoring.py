@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 
 from nowcast.verification import probabilistic, scores
-from nowcast.verification.remarks import CUTS_FITTED_ON
 from nowcast.verification.scores import ERROR_SUMS, Contingency, Scores, Sums
 
 TABLE = Contingency._fields
@@ -129,17 +128,12 @@ def shown_in(place: Literal["terminal", "headline", "by_lead"], of_events: bool)
     )
 
 
-def headline_events(
-    place: Literal["terminal", "headline"], attrs: Mapping[Any, Any]
-) -> list[Score]:
-    """Return the event scores of a headline. With fitted cuts the frequency bias follows the CSI,
-    to show what the cuts cost.
-
-    attrs: of the counts or the scores.
+def ranked_events() -> list[Score]:
+    """Return the event scores of the headline by which forecasts are ranked: without the frequency
+    bias, of which neither more nor less is better.
     """
-    first, *others = shown_in(place, of_events=True)
-    bias = [SCORES["frequency_bias"]] if CUTS_FITTED_ON in attrs else []
-    return [first, *bias, *others]
+    every = shown_in("headline", of_events=True)
+    return [score for score in every if score.range[1] == score.perfect]
 
 
 def numbers_of(section: Literal["all", "ensembles"]) -> list[Score]:
@@ -191,13 +185,16 @@ _ALL = (
     ),
     _event(
         "hss", scores.hss, "Heidke skill score", "HSS", _SKILL, 1.0,
-        place=Place(terminal=2, headline=2, by_lead=2, numbers="all"),
+        place=Place(terminal=3, headline=3, by_lead=2, numbers="all"),
     ),
     _event("pod", scores.pod, "probability of detection", "POD", _UNIT, 1.0),
     _event("far", scores.far, "false alarm ratio", "FAR", _UNIT, 0.0),
     _event("pofd", scores.pofd, "probability of false detection", "POFD", _UNIT, 0.0),
     _event("ets", scores.ets, "equitable threat score", "ETS", (-1 / 3, 1.0), 1.0),
-    _event("frequency_bias", scores.frequency_bias, "frequency bias", "bias", _POSITIVE, 1.0),
+    _event(
+        "frequency_bias", scores.frequency_bias, "frequency bias", "bias", _POSITIVE, 1.0,
+        place=Place(terminal=2, headline=2, numbers="all"),
+    ),
     _event("accuracy", scores.accuracy, "accuracy, proportion correct", "accuracy", _UNIT, 1.0),
     _event("pss", scores.pss, "Peirce skill score", "PSS", _SKILL, 1.0),
     _event("sedi", scores.sedi, "symmetric extremal dependence index", "SEDI", _SKILL, 1.0),

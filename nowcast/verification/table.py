@@ -15,7 +15,7 @@ from nowcast.signals import uninterrupted
 from nowcast.verification.counts_files import NO_AMOUNTS
 from nowcast.verification.dataset import AGGREGATES
 from nowcast.verification.remarks import CUTS_FITTED_ON, WITH_CUTS
-from nowcast.verification.scoring import TABLE, shown_in
+from nowcast.verification.scoring import TABLE, ranked_events
 
 COUNTED = (*TABLE, "pixels")
 _FORMULA = ("=", "+", "-", "@")
@@ -165,7 +165,7 @@ def _columns(dataset: xr.Dataset) -> dict[str, NDArray[np.object_]]:
             continue
         for scale in dataset["scale"].values:
             columns[f"{name}_{scale}"] = _column(dataset, *[way.sel(scale=scale) for way in ways])
-    names = [score.name for score in shown_in("headline", of_events=True)]
+    names = [score.name for score in ranked_events()]
     for name, bound in product(names, ("low", "high")):
         columns[f"{name}_{bound}"] = _column(dataset, None, None, None)
         columns[f"{name}_{bound}"][0, :, -1] = dataset[f"{name}_mean_{bound}"].values

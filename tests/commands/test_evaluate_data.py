@@ -66,7 +66,7 @@ def test_data_on_the_command_line_win(run: Run, stored: Callable[..., str]) -> N
         (["checkpoint=pretrained"], "the pretrained model"),
         (["input_steps=3", "lead_steps=3"], "baselines forecast from radar data"),
         (["forecasts=forecasts/*.nc"], "forecast files are scored against"),
-        (["data.path=archive"], "no data are chosen yet"),
+        (["data.path=archive"], "data.path: data is not set; add data=radar"),
     ],
 )
 def test_without_data_and_a_trained_model_the_data_are_asked_for(

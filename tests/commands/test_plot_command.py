@@ -17,6 +17,7 @@ from nowcast.forecast.file_probability import FileProbabilities
 from nowcast.motion.estimation import estimate_motion
 from nowcast.radar import RATE, open_grid, synthetic_grid, write_synthetic
 from nowcast.report.pictures.arrows import only_over_coverage
+from nowcast.report.pictures.frames import time_in_words
 from nowcast.report.pictures.stamps import stamps_figure
 
 Run = Callable[..., Outcome]
@@ -103,7 +104,7 @@ def test_what_is_drawn_is_what_the_file_says(
     np.testing.assert_array_equal(shown["past"], rain[2:6])
     assert shown["lead_minutes"] == [5, 10, 15]
     assert shown["title"] == "Forecast from 2020-01-01 00:25 UTC"
-    assert shown["reference_time"].isoformat() == "2020-01-01T00:25:00"
+    assert shown["reference_time"].isoformat() == "2020-01-01T00:25:00+00:00"
     assert (shown["origin"], shown["colours"], shown["columns"]) == ("lower", "radar", 4)
     longitude, latitude = shown["degrees"]
     assert longitude.shape == latitude.shape == (20, 24)
@@ -280,6 +281,41 @@ def test_sums_are_drawn_from_the_first_that_has_ended(
     assert "accumulation: sums.nc has none over 60 minutes; choose one of 10." in outcome.err
 
 
+def test_the_chance_of_a_sum_is_drawn_from_the_first_that_has_ended(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    frames = np.stack([np.full((20, 24), value, np.float32) for value in (np.nan, 0.25, 0.75)])
+    forecast = open_forecast("forecast.nc")
+    forecast["accumulation_10min"] = (("time", "y", "x"), frames, {"units": "mm"})
+    forecast["threshold_amount"] = ("threshold_amount", [1.0, 2.0], {"units": "mm"})
+    forecast["accumulation_probability_10min"] = (
+        ("time", "threshold_amount", "y", "x"), np.stack([frames, frames / 2], 1), {"units": "1"}
+    )  # fmt: skip
+    forecast.to_netcdf("sums.nc", engine="netcdf4")
+    words = ["plot", "sums.nc", "accumulation=10"]
+    assert run(*words, "accumulation_probability=2").code == 0
+    ((name, rows),) = drawn[0]["probabilities"].items()
+    assert name == "model: probability of ≥ 2 mm in 10 min"
+    assert rows[0] is None and [float(row.max()) for row in rows[1:]] == [0.125, 0.375]
+    for given, said in (
+        ([*words, "accumulation_probability=5"], "sums.nc has none of 5 mm; choose one of 1, 2."),
+        (["plot", "sums.nc", "accumulation_probability=2"], "add accumulation=60."),
+    ):
+        outcome = run(*given)
+        assert outcome.code == 78 and said in outcome.err
+
+
+def test_times_are_in_the_zone_that_is_asked_for(
+    run: Run, folder: Path, drawn: list[dict[str, Any]]
+) -> None:
+    assert run("plot", "forecast.nc", "timezone=Europe/Berlin").code == 0
+    [shown] = drawn
+    assert shown["title"] == "Forecast from 2020-01-01 01:25 CET"
+    assert time_in_words(10, shown["reference_time"]) == "+10 min · 01:35 CET"
+    outcome = run("plot", "forecast.nc", "timezone=Mars")
+    assert outcome.code == 78 and "timezone: 'Mars' is no time zone" in outcome.err
+
+
 def test_the_map_is_natural_earth_unless_another_is_asked_for(
     run: Run, folder: Path, drawn: list[dict[str, Any]]
 ) -> None:
@@ -368,6 +404,7 @@ def test_the_help_is_there_and_quick_to_have(run: Run) -> None:
         (["steps.nc", "members=true", "lead_time=60"], 78, "lead_time: steps.nc has none of 60 minutes; choose one of 5, 10, 15."),
         (["steps.nc", "forecast.nc", "members=true"], 78, "members: stamps show the members of one forecast; give one."),
         (["forecast.nc", "lead_time=10"], 78, "lead_time: is only for members=true; leave it out."),
+        (["forecast.nc", "data.path=rain.nc"], 78, "data.path: data is not set; add data=radar."),
         (["forecast.nc", "accumulation=30"], 78, "accumulation: forecast.nc has no sums"),
         (["forecast.nc", "accumulation=soon"], 78, "accumulation: give minutes that the file has sums over, as accumulation=60, not soon."),
     ],

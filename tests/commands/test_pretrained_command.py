@@ -281,3 +281,27 @@ def test_python_forecasts_by_it_without_a_path() -> None:
     assert model.lead_steps == 3
     grid = synthetic_grid(9, 32, 40, timestep_minutes=2.0)
     assert model.forecast(grid)["lead_time"].values.tolist() == [2, 4, 6]
+
+
+def test_scores_over_days_that_it_has_seen_say_so_in_every_output(run: Run, tmp_path: Path) -> None:
+    """Of the model and of forecast files that it made, but not of another day."""
+    for day in ("2018-05-14", "2018-05-21"):
+        write_synthetic(tmp_path / f"{day}.nc", 25, 40, 48, seed=3, start=day)
+    scored = ["data=radar", "resamples=0", "fss_scales=[]"]
+    words = "overlaps days that this model was trained or validated on (radolan: 10–15 May 2018"
+    at = ["at=2018-05-14T00:30", "lead_steps=2", "output=f.nc"]
+    assert run("predict", "data.path=2018-05-14.nc", *at, *HERE).code == 0
+    model = ["checkpoint=pretrained", "lead_steps=2", "stride=20", *HERE]
+    seen, unseen = [
+        ["data.path=2018-05-14.nc", "period=[2018-05-14,2018-05-14]"],
+        ["data.path=2018-05-21.nc", "period=[2018-05-21,2018-05-21]"],
+    ]
+    files = ["data.path=2018-05-14.nc", "forecasts=f.nc"]
+    for given, known in ((model + seen, True), (model + unseen, False), (files, True)):
+        ran = run("evaluate", *given, *scored, "output=scored")
+        assert ran.code == 0, ran.err
+        with xr.open_dataset("scored/scores.nc") as scores:
+            remarks = scores.attrs.get("remarks", "")
+        report = Path("scored/report.html").read_text(encoding="utf-8")
+        for text in (ran.err, " ".join(ran.out.split()), remarks, report):
+            assert (words in text) == known, text[:2000]

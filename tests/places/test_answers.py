@@ -317,3 +317,14 @@ def test_json_tells_where_a_sum_comes_from_and_how_likely_each_threshold_is() ->
         "amount": 6.0, "source": "rates", "probability": None, "quantiles": None,
         "probabilities": None,
     }  # fmt: skip
+
+
+def test_a_place_outside_whose_swapped_coordinates_lie_inside_is_asked_about() -> None:
+    latitude, longitude = HERE
+    forecast = forecast_of([0.0])
+    swapped, far = [
+        in_words(answers_of(curve_at(forecast, Place("a", *where))), UTC)
+        for where in ((longitude, latitude), (-latitude, longitude))
+    ]
+    assert swapped == "Outside of the grid of the forecast (latitude and longitude swapped?)."
+    assert far == "Outside of the grid of the forecast."

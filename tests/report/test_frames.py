@@ -136,6 +136,7 @@ def test_sums_are_drawn_at_the_lead_times_that_have_one() -> None:
             if text.get_visible()]  # fmt: skip
     assert said == ["no sum"]
     assert of_row[1][2].get_title() == "+30 min"
+    assert [panel.get_ylabel() != "" for panel in of_row[1]] == [False] * 2 + [True] + [False] * 3
     early = frames.frames_figure(None, {"model": rain}, minutes, "Rain", amounts={"a": [None] * 12})
     assert early.axes[6].texts[0].get_text() == "no sum"
 

@@ -27,6 +27,7 @@ from nowcast.report.page import ExampleCase, render, values_of, write_report
 from nowcast.report.pictures.colours import DRY, NOT_COVERED, RATE_CLASSES
 from nowcast.report.tables import number
 from nowcast.verification.dataset import scores_dataset
+from nowcast.verification.remarks import AMOUNT_TITLE
 from nowcast.verification.scoring import SCORES
 from nowcast.verification.tally import Tally
 
@@ -271,7 +272,8 @@ def test_few_blocks_are_warned_of_and_of_very_few_nothing_is_bold() -> None:
         shown("headline", scores_of(counts), counts) for counts in map(counts_of, (3, 6, 10))
     )
     assert (
-        "The cases lie in 3 blocks: too few to call any forecast better" in very_few
+        "The cases lie in 3 blocks (each a day, UTC): too few to call any forecast better"
+        in very_few
         and "<b" not in very_few
     )
     assert "by chance once in 4 times" in very_few
@@ -328,6 +330,36 @@ def test_without_cases_and_rivals_the_report_says_so() -> None:
     scores = scores_of(counts)
     assert "No frames to show" in shown("cases", scores, counts)
     assert verdict(shown("headline", scores, counts)).startswith("Only good was scored")
+
+
+def test_sums_of_rain_with_intervals_show_their_differences() -> None:
+    counts = counts_of(12)
+    scores = scores_of(counts)
+    amounts = scores.assign_attrs({AMOUNT_TITLE: "Sums over 60 minutes"})
+    values = values_of(scores, counts, amounts=[(amounts, counts)])
+    page = render("page.html.jinja", values | {"score_name": "CSI", "settings": {}})
+    section = page.partition('<section id="amounts">')[2].partition("</section>")[0]
+    assert "Sums over 60 minutes" in section
+    assert "<summary>Differences, with intervals" in section and "good minus …" in section
+
+
+def test_a_single_case_is_called_so_and_the_models_are_named() -> None:
+    counts = counts_of(1)
+    settings = '{"checkpoint": "pretrained"}'
+    counts = counts.assign_attrs(settings=settings, checkpoint_sha256="78aaabe0deb70f")
+    scores = scores_of(counts)
+    one, two = [
+        render(
+            "page.html.jinja",
+            values_of(scores, counts, [example_case(label) for label in labels])
+            | {"score_name": "CSI", "settings": {}},
+        )
+        for labels in (["best"], ["best", "worst"])
+    ]
+    assert "The only case with enough rain" in one and "<h3>Forecast from" in one
+    assert "best, median and worst" in two and "<h3><b>best</b> from" in two
+    header = one.partition("<nav")[0]
+    assert "<dt>model</dt><dd>pretrained (SHA-256 78aaabe0deb7)</dd>" in header
 
 
 def test_digits_without_times_have_a_report_without_period_parts_or_fss(tmp_path: Path) -> None:

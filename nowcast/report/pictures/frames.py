@@ -4,7 +4,7 @@ Each kind has its own colour scale: rates in mm/h, sums in mm, probabilities fro
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nowcast.errors import ConfigError, DataError
+from nowcast.places.zone import zone_name
 from nowcast.radar.placing.place import Origin
 from nowcast.report.pictures import canvas, films
 from nowcast.report.pictures.arrows import Arrows
@@ -134,7 +135,8 @@ def frames_figure(
             lead times before the first sum of all rows are left out.
         probabilities: each (lead, h, w) from 0 to 1, by the name of its row; they come last, in
             their own colours.
-        reference_time: in UTC; with it, valid times are shown next to lead times.
+        reference_time: in its zone, or in UTC without one; with it, valid times are shown next to
+            lead times.
         origin: 'lower' if row 0 of the arrays lies in the south, 'upper' if in the north.
         columns: most frames in a row.
         colours: 'radar' or 'colour_blind'.
@@ -170,6 +172,8 @@ def frames_figure(
     with_sums = _from_first_sum(picked, [future[name] for name in amounts])
     for name, frames in future.items():
         drawn = with_sums if name in amounts else picked
+        if name in probabilities:  # of sums, from the first that has ended
+            drawn = _from_first_sum(picked, [frames])
         rows.append((name, [(times[step], frames[step]) for step in drawn]))
     return _panel_figure(rows, title, look, foot)
 
@@ -298,12 +302,13 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look, foot: str = "") 
     for number, ((name, frames), line) in enumerate(zip(rows, panels, strict=True)):
         for panel in line:
             empty(panel)
-        line[0].set_ylabel(wrapped(name, _PANEL * look.tall), fontsize=10, color=INK)
+        shown = line[columns - len(frames) :]
+        shown[0].set_ylabel(wrapped(name, _PANEL * look.tall), fontsize=10, color=INK)
         times = [when for when, _ in frames]
         lowest = number == len(rows) - 1
-        for panel, (when, frame) in zip(line[columns - len(frames) :], frames, strict=True):
+        for panel, (when, frame) in zip(shown, frames, strict=True):
             draw_frame(panel, name, frame, look)
-            draw_graticule(panel, look, at_left=panel is line[0], at_bottom=lowest)
+            draw_graticule(panel, look, at_left=panel is shown[0], at_bottom=lowest)
             panel.set_title("" if times == above else when, fontsize=8.5, color=INK, pad=3)
         above = times
     draw_scale(panels[0, columns - len(rows[0][1])], look)
@@ -372,8 +377,14 @@ def _past_row(
 
 
 def time_in_words(minutes: float, reference_time: datetime | None) -> str:
-    """Return a lead time with the valid time, if known, such as "+10 min · 20:10 UTC"."""
+    """Return a lead time with the valid time, if known, such as "+10 min · 20:10 UTC".
+
+    reference_time: in its zone; without one, in UTC.
+    """
     lead = f"{minutes:+g} min".replace("-", "−") if minutes else "0 min"
     if reference_time is None:
         return lead
-    return f"{lead} · {reference_time + timedelta(minutes=float(minutes)):%H:%M} UTC"
+    zone = reference_time.tzinfo or UTC
+    start = reference_time.replace(tzinfo=zone).astimezone(UTC)
+    valid = (start + timedelta(minutes=float(minutes))).astimezone(zone)
+    return f"{lead} · {valid:%H:%M} {zone_name(valid)}"
