@@ -66,7 +66,6 @@ def test_data_on_the_command_line_win(run: Run, stored: Callable[..., str]) -> N
         (["checkpoint=pretrained"], "the pretrained model"),
         (["input_steps=3", "lead_steps=3"], "baselines forecast from radar data"),
         (["forecasts=forecasts/*.nc"], "forecast files are scored against"),
-        (["data.path=archive"], "data.path: data is not set; add data=radar"),
     ],
 )
 def test_without_data_and_a_trained_model_the_data_are_asked_for(
@@ -75,6 +74,12 @@ def test_without_data_and_a_trained_model_the_data_are_asked_for(
     outcome = run("evaluate", *words)
     assert outcome.code == 78 and outcome.err.count("\n") == 1
     assert outcome.err.startswith("nowcast: data") and why in outcome.err and REMEDY in outcome.err
+
+
+def test_a_path_of_data_without_data_is_asked_for_data(run: Run) -> None:
+    outcome = run("evaluate", "data.path=archive")
+    assert outcome.code == 78
+    assert outcome.err == "nowcast: data.path: data is not set; add data=radar.\n"
 
 
 def test_models_trained_on_different_data_need_data(run: Run, stored: Callable[..., str]) -> None:
