@@ -19,7 +19,7 @@ extensions = [
     "docstrings",
     "reference",
 ]
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 default_role = "code"  # docstrings write code between single backquotes
 nitpicky = False
