@@ -8,7 +8,7 @@ import zipfile
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
-from nowcast.version import DISTRIBUTION, install_command
+from nowcast.version import DISTRIBUTION, __version__, install_command
 
 ROOT = Path(__file__).parents[1]
 OTHER_PROJECT = re.compile(r"\bnowcast\[|\bpip install\b[^\n#]*[\s'\"]nowcast(?![\w./-])")
@@ -73,3 +73,7 @@ def test_no_hint_installs_the_other_project_of_this_name() -> None:
         for hint in OTHER_PROJECT.finditer(path.read_text())
     }
     assert not hints
+
+
+def test_the_citation_names_this_version() -> None:
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
