@@ -192,7 +192,7 @@ def test_a_cycle_is_one_line(report: Report, line: str, capsys: pytest.CaptureFi
         (made(FALLBACK, reason="a gap"), "WARNING"),
         (failed(), "ERROR"),
     ],
-    ids=str,
+    ids=["forecast", "a frame left out", "dry rule", "rule without forecast", "fallback", "failed"],
 )
 def test_what_needs_attention_is_no_info(
     report: Report, level: str, capsys: pytest.CaptureFixture[str]
