@@ -170,7 +170,7 @@ def _explain_config(error: Exception) -> tuple[str, int]:
         )
     quoted = str(error).split("'")[1] if "'" in str(error) else ""
     add = re.search(r"To append to your default list use (\+\S+)", str(error))
-    if add:
+    if add and not _nearest_group(quoted, str(error)):
         return (
             f"{quoted}: no group of this command; for a group of your own write {add[1]}, for"
             " others see '--help'.",

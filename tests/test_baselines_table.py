@@ -31,7 +31,7 @@ def test_a_record_is_all_that_a_new_baseline_needs(
     made = open_forecast(output)
     assert made.attrs["source"].endswith("the newest frame, twice as much")
     run(
-        "evaluate", *words, "baseline=[persistence,doubled]", f"output={tmp_path}/scores",
+        "evaluate", "data=radar", *words, "baseline=[persistence,doubled]", f"output={tmp_path}/scores",
         "period=[2020-01-01T03:00,2020-01-01T04:00]",
     )  # fmt: skip
     assert "doubled" in (tmp_path / "scores" / "scores.csv").read_text()

@@ -89,7 +89,8 @@ def _below_null(error: Exception) -> str:
     if not key:
         return "an override sets a key below a null key; set the upper key first."
     above = key.rpartition(".")[0]
-    return f"{key}: {above} is not set; add {above}={'radar' if above == 'data' else '…'}."
+    chosen = {"data": "data=radar", "other": "model@other=…"}.get(above, f"{above}=…")
+    return f"{key}: {above} is not set; add {chosen}."
 
 
 def _is_raised_by_hydra(error: Exception) -> bool:

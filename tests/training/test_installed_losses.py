@@ -47,7 +47,7 @@ def test_a_model_trains_by_the_loss_of_a_package(
     assert outcome.code == 0, outcome.err
     assert torch.load(tmp_path / "run" / "best.pt")["config"]["loss"] == "fourth"
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["validation_loss"] > 0
-    assert loss_of("fourth") is sys.modules["tenlines"].fourth
+    assert loss_of("fourth").args[0] is sys.modules["tenlines"].fourth
 
 
 def test_a_loss_that_nobody_adds_is_refused_with_those_that_there_are(

@@ -303,7 +303,7 @@ def test_the_logger_of_a_package_watches_a_training(
         ("import no_such_library", "No module named 'no_such_library'"),
         ("Lines = 4", "cannot start (TypeError: 'int' object is not callable)"),
         (PACKAGE.replace("finish", "end"), "has no method finish"),
-        ("def Lines(): raise OSError('no server')", "cannot start (OSError: no server)"),
+        ("def Lines(): raise OSError('no server')", "(tenlines.py:1): OSError: no server"),
     ],
 )
 def test_a_logger_that_cannot_be_used_is_refused_before_frames_are_read(
