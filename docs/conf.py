@@ -2,9 +2,13 @@
 
 import sys
 from importlib.metadata import version as installed_version
+from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import MagicMock
 
 sys.path.insert(0, str(Path(__file__).parent))  # docstrings.py and reference.py
+if find_spec("pysteps") is None:  # nowcast.pysteps is described without it
+    sys.modules |= {name: MagicMock() for name in ("pysteps", "pysteps.decorators")}
 
 project = "nowcast"
 author = "the nowcast developers"
