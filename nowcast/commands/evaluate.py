@@ -61,13 +61,12 @@ from nowcast.version import __version__
 log = logging.getLogger(__name__)
 
 CASES_PER_TRIM = 64
-"""After this many cases freed memory goes back to the system. glibc would keep it between the
-sums of the cases, megabytes a case.
+"""After this many cases freed memory goes back to the system. glibc would keep some
+megabytes of each case, because the sums of the cases lie between them.
 """
 
 _INPUT = ("input_institution", "input_title", "input_license")
 """Attributes of counts that state whose the data are, as in a forecast file."""
-
 
 UNFINISHED = "counts.unfinished.nc"
 """The counts of an evaluation whose scores or report could not be written."""

@@ -64,6 +64,7 @@ _WITHOUT_EFFECT = {
     ),
     "counts": "has no effect on existing counts; leave it out, or evaluate again with it.",
 }
+GIVE_DATA = "give data=radar data.path=…, or data=radolan"
 _NEEDS_DATA = {
     "baselines": "baselines forecast from radar data",
     "forecasts": "forecast files are scored against what the radar observed",
@@ -272,7 +273,7 @@ class EvaluateConfig:
 
 def no_data(why: str) -> ConfigError:
     """Return the error for an evaluation without data."""
-    return ConfigError(f"data: {why}; give data=radar data.path=…, or data=radolan.")
+    return ConfigError(f"data: {why}; {GIVE_DATA}.")
 
 
 def _resolved(checkpoint: str | list[str]) -> str | list[str]:

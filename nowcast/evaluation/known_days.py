@@ -10,7 +10,7 @@ from nowcast.training.checkpoints import Checkpoint, read_checkpoint
 def remarks_on_known_days(period: Period, checkpoint: Checkpoint, name: str) -> list[str]:
     """Return a remark for each group of training or validation days that a period overlaps.
 
-    name: of the checkpoint; one that comes with nowcast has its days in words on its card.
+    name: of the checkpoint; the card of the pretrained model has its days in words.
     """
     trained_on = checkpoint["config"]["data"]
     splits = {key: trained_on.get(key) for key in ("train", "validation")}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 
 from nowcast.config.data import DataConfig, RadarConfig
-from nowcast.config.evaluate import EvaluateConfig, no_data
+from nowcast.config.evaluate import GIVE_DATA, EvaluateConfig, no_data
 from nowcast.config.stored_data import stored_data
 from nowcast.errors import ConfigError, DataError
 from nowcast.factories.windows import refuse_exported
@@ -14,8 +14,6 @@ from nowcast.training.checkpoints import read_checkpoint
 from nowcast.untrusted.addresses import is_address
 
 log = logging.getLogger(__name__)
-
-_REMEDY = "give data=radar data.path=…, or data=radolan"
 
 
 def with_data(config: EvaluateConfig) -> EvaluateConfig:
@@ -57,7 +55,8 @@ def data_of_checkpoint(path: str) -> DataConfig:
         data = stored_data(stored)
     except ConfigError as error:
         raise DataError(
-            f"{path}: what it was trained on cannot be used ({str(error).rstrip('.')}); {_REMEDY}."
+            f"{path}: what it was trained on cannot be used ({str(error).rstrip('.')});"
+            f" {GIVE_DATA}."
         ) from error
     if is_address(data.path):
         raise no_data(
@@ -75,5 +74,5 @@ def _refuse_different(found: Mapping[str, DataConfig]) -> None:
         if key is not None:
             raise ConfigError(
                 f"data: {first} and {path} were trained on different data (data.{key}: {ours[key]}"
-                f" and {theirs.get(key)}); {_REMEDY}."
+                f" and {theirs.get(key)}); {GIVE_DATA}."
             )

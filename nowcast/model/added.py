@@ -1,4 +1,4 @@
-"""Networks that installed packages add: a check of what they return."""
+"""Networks of installed packages: a check of the forecasts that they return."""
 
 from typing import Any
 

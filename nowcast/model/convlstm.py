@@ -334,7 +334,7 @@ class ConvLSTMNd(nn.Module):
     def _split(
         self, state: tuple[Stacked, Stacked] | None, batched: bool
     ) -> list[CellState | None]:
-        """Return the state of each cell; by default the one that the layer carries."""
+        """Return the state of each cell; by default what the layer carries."""
         if state is None:
             if self._carried is None:
                 return [None] * len(self.cells)

@@ -42,8 +42,8 @@ def is_untouched(cell: nn.Module) -> bool:
 
 
 def is_watched(inputs: Iterable[Tensor | None]) -> bool:
-    """Return whether something observes or replaces single operations, so that the equation must
-    run as it is written.
+    """Return whether something observes or replaces single operations, so that the cells must
+    run step by step.
 
     True under `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.func`, forward-mode
     derivatives, any `TorchFunctionMode` or `TorchDispatchMode`, and for inputs of tensor

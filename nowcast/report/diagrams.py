@@ -207,7 +207,20 @@ def spectrum(scores: "xr.Dataset", lead: float) -> Markup:
     wavelengths, ends = _wavelengths(here)
     title = f"power after {lead:g} min, mm²/h²"
     km = square_km_of(scores.attrs)
-    chart = Chart(
+    chart = _wave_chart(title, ends, powers, km)
+    shown = powers[:: -(-len(powers) // 8)]
+    chart.y_ticks([10.0**power for power in shown], [power_of_ten(power) for power in shown])
+    _wavelength_ticks(chart, ends, km)
+    chart.lines(wavelengths, lines)
+    chart.line(wavelengths, observed, INK, 2.2, dash=DOTTED)
+    return chart.svg(f"Power spectra after {lead:g} minutes, observed and of {listed(names)}.")
+
+
+def _wave_chart(
+    title: str, ends: tuple[float, float], powers: range, km: float | None, **room: float
+) -> Chart:
+    """Return an empty chart of powers of ten against wavelength, with km below pixels if known."""
+    return Chart(
         title,
         f"wavelength, {_units_of_length(km)}",
         ends,
@@ -216,13 +229,8 @@ def spectrum(scores: "xr.Dataset", lead: float) -> Markup:
         log_y=True,
         height=240 + _more_for_km(km),
         bottom=42 + _more_for_km(km),
+        **room,
     )
-    shown = powers[:: -(-len(powers) // 8)]
-    chart.y_ticks([10.0**power for power in shown], [power_of_ten(power) for power in shown])
-    _wavelength_ticks(chart, ends, km)
-    chart.lines(wavelengths, lines)
-    chart.line(wavelengths, observed, INK, 2.2, dash=DOTTED)
-    return chart.svg(f"Power spectra after {lead:g} minutes, observed and of {listed(names)}.")
 
 
 def power_ratio(scores: "xr.Dataset", lead: float) -> Markup:
@@ -238,17 +246,7 @@ def power_ratio(scores: "xr.Dataset", lead: float) -> Markup:
     powers = range(int(np.clip(np.floor(np.log10(lowest)), -4, -1)), 2)
     wavelengths, ends = _wavelengths(here)
     title, km = f"power forecast / observed, {lead:g} min", square_km_of(scores.attrs)
-    chart = Chart(
-        title,
-        f"wavelength, {_units_of_length(km)}",
-        ends,
-        (10.0 ** powers[0], 10.0 ** powers[-1]),
-        log_x=True,
-        log_y=True,
-        right=label_room(names),
-        height=240 + _more_for_km(km),
-        bottom=42 + _more_for_km(km),
-    )
+    chart = _wave_chart(title, ends, powers, km, right=label_room(names))
     chart.y_ticks([10.0**power for power in powers], [f"{10.0**power:g}" for power in powers])
     _wavelength_ticks(chart, ends, km)
     chart.line(ends, (1, 1), INK, 1.6, dash=DOTTED)

@@ -60,7 +60,7 @@ class Questions:
 
         forecast: None if the file existed before; then existing files of places are kept.
         observed: the newest frame (y, x) in mm/h, NaN = not covered; None if unavailable.
-        is_newest: False leaves an existing file with the warnings of a newer forecast as it is.
+        is_newest: False keeps an existing file, which has the warnings of a newer forecast.
         Returns the warnings, and remarks on areas without a forecast.
         Errors: DataError if the forecast does not give the place of its pixels; CannotCreateError,
         InputOutputError.

@@ -130,7 +130,7 @@ def shown_in(place: Literal["terminal", "headline", "by_lead"], of_events: bool)
 
 def ranked_events() -> list[Score]:
     """Return the event scores of the headline by which forecasts are ranked: without the frequency
-    bias, of which neither more nor less is better.
+    bias, which is best in the middle of its range.
     """
     every = shown_in("headline", of_events=True)
     return [score for score in every if score.range[1] == score.perfect]

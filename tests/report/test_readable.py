@@ -4,7 +4,7 @@ origin.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 from pathlib import Path
@@ -227,13 +227,6 @@ def test_a_picture_has_a_scale_bar_and_a_foot_below_its_legend() -> None:
 
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    one = Browser(tmp_path_factory.mktemp("browser"))
-    yield one
-    one.close()
 
 
 @pytest.fixture(scope="module")
