@@ -10,6 +10,7 @@ each step.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any, NamedTuple, TypeGuard, cast
 
 import torch
@@ -22,15 +23,14 @@ from nowcast.model.convolution import (
     Shape,
     channels_last,
     convolution_gradients,
-    convolve,
     grid_after,
     many_times,
     unit,
 )
-from nowcast.model.pointwise import stepper
+from nowcast.model.pointwise import hidden_of, stepper
 from nowcast.model.watched import is_untouched, is_watched
 
-PIXELS_AT_ONCE = 2**12
+PIXELS_AT_ONCE = 3 * 2**10
 """Pixels that are convolved together if steps are independent: as many steps as contain so many
 pixels, at least two. More cost memory, fewer cost time. A forecast takes one step at a time.
 """
@@ -57,10 +57,6 @@ class Tape(NamedTuple):
     """The results of a sequence that back-propagation needs, in rows of p pixels, channels last."""
 
     grid: tuple[int, ...]
-    output: Tensor
-    """H of every step as images, (t, b, hidden, *grid)."""
-    hidden: Tensor
-    """The same memory in rows, (t, b, p, hidden)."""
     gates: Sequence[Tensor]
     """i, f, g, o of every step, (b, p, 4 hidden); empty if they are not kept."""
     cells: Sequence[Tensor]
@@ -101,8 +97,8 @@ def unroll_fast(
     )
     inputs = StepInputs(
         None if frames is None else frames.to(dtype),
-        None if cell.weight_ih is None else cell.weight_ih.to(dtype),
-        cell.weight_hh.to(dtype),
+        cell.weight_ih,
+        cell.weight_hh,
         cell.bias,
         cell.peephole,
         hidden,
@@ -110,10 +106,10 @@ def unroll_fast(
     )
     with torch.autocast(device, enabled=False) if autocast else nullcontext():
         if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs):
-            output, hidden, memory = _Unrolled.apply(cell, steps, *inputs)  # type: ignore[no-untyped-call]
+            output, hidden, memory = _Unrolled.apply(cell, steps, dtype, *inputs)  # type: ignore[no-untyped-call]
             return output, (hidden, memory)
-        tape = _forward(cell, steps, inputs, keep=False)
-    return tape.output, (tape.output[-1].clone(), _images(tape.cells[-1], tape.grid))
+        output, tape = _forward(cell, steps, dtype, inputs, keep=False)
+    return output, (output[-1].clone(), _images(tape.cells[-1], tape.grid))
 
 
 class _Unrolled(torch.autograd.Function):
@@ -121,22 +117,22 @@ class _Unrolled(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, cell: ConvLSTMCell, steps: int, *inputs: Tensor | None
+        ctx: Any, cell: ConvLSTMCell, steps: int, dtype: torch.dtype, *inputs: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        tape = _forward(cell, steps, StepInputs(*inputs), keep=True)  # type: ignore[arg-type]
-        ctx.cell, ctx.grid = cell, tape.grid
+        x = StepInputs(*inputs)  # type: ignore[arg-type]
+        output, tape = _forward(cell, steps, dtype, x, keep=True)
+        ctx.cell, ctx.grid, ctx.steps, ctx.dtype = cell, tape.grid, steps, dtype
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs, tape.output, *tape.gates, *tape.cells)
-        # a copy: the caller may change it in place, and back-propagation reads the saved one
-        given = tape.output.clone()
-        return given, tape.output[-1].clone(), _images(tape.cells[-1], tape.grid).clone()
+        # not the output, which the caller may change in place: the gates and C give it again
+        ctx.save_for_backward(*inputs, *tape.gates, *tape.cells)
+        return output, output[-1].clone(), _images(tape.cells[-1], tape.grid).clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         # read only once: reading may unpack or recompute the tensors
-        n, saved = len(StepInputs._fields), ctx.saved_tensors
-        inputs, output, rest = StepInputs(*saved[:n]), saved[n], saved[n + 1 :]
-        wanted = ctx.needs_input_grad[2:]
+        n, saved, steps = len(StepInputs._fields), ctx.saved_tensors, ctx.steps
+        inputs, tape = StepInputs(*saved[:n]), Tape(ctx.grid, saved[n:][:steps], saved[n:][steps:])
+        wanted = ctx.needs_input_grad[3:]
         batched = any(
             gradient is not None and torch._C._functorch.is_legacy_batchedtensor(gradient)
             for gradient in gradients
@@ -144,18 +140,24 @@ class _Unrolled(torch.autograd.Function):
         # gradients of many losses at once, or gradients that are differentiated again
         if batched or torch.is_grad_enabled():
             with torch.enable_grad():
-                return (
-                    None,
-                    None,
-                    *_differentiable_backward(ctx.cell, len(output), inputs, gradients, wanted),
+                found = _differentiable_backward(
+                    ctx.cell, steps, ctx.dtype, inputs, gradients, wanted
                 )
-        hidden = _rows(output.flatten(0, 1)).unflatten(0, output.shape[:2])
-        tape = Tape(ctx.grid, output, hidden, rest[: len(output)], rest[len(output) :])
-        return None, None, *_Backward(ctx.cell, inputs, tape, wanted).run(gradients)
+        else:
+            found = _Backward(ctx.cell, ctx.dtype, inputs, tape, wanted).run(gradients)
+            found = tuple(
+                None if gradient is None or not want else gradient.to(cast(Tensor, given).dtype)
+                for gradient, want, given in zip(found, wanted, inputs, strict=True)
+            )
+        return None, None, None, *found
 
 
-def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
-    """Run all steps; with `keep`, keep what back-propagation needs."""
+def _forward(
+    cell: ConvLSTMCell, steps: int, dtype: torch.dtype, x: StepInputs, keep: bool
+) -> tuple[Tensor, Tape]:
+    """Return H of every step as images, (t, b, hidden, *grid), and the tape; with `keep` it holds
+    what back-propagation needs.
+    """
     weight, seen = x.weight_hh, x.hidden
     if x.frames is not None and x.weight_ih is not None:
         b, grid = (
@@ -167,7 +169,7 @@ def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
         b, grid = x.hidden.shape[0], tuple(x.hidden.shape[2:])
     shape = b, math.prod(grid), cell.hidden_channels
     memory = (
-        weight.new_zeros(shape, dtype=torch.promote_types(weight.dtype, torch.float32))
+        weight.new_zeros(shape, dtype=torch.promote_types(dtype, torch.float32))
         if x.cell is None
         else _rows(x.cell)
     )
@@ -176,8 +178,8 @@ def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
     step = stepper(activation, gate, memory, steps, training=keep).forward
 
     images = b, cell.hidden_channels, *grid
-    sums = _gate_sums(cell, steps, x, images, _steps_at_once(memory) if keep else 1)
-    output = _empty(weight, (steps, *images))
+    sums = _gate_sums(cell, steps, dtype, x, images, _steps_at_once(memory) if keep else 1)
+    output = _empty(weight, dtype, (steps, *images))
     hidden = output.movedim(2, -1).reshape(steps, *shape)  # the same memory
     kept_gates, cells = [], [memory]
     for t in range(steps):
@@ -189,7 +191,7 @@ def _forward(cell: ConvLSTMCell, steps: int, x: StepInputs, keep: bool) -> Tape:
         else:
             cells[0] = memory
             del gates  # free the memory before the next gates
-    return Tape(grid, output, hidden, kept_gates, cells)
+    return output, Tape(grid, kept_gates, cells)
 
 
 def _steps_at_once(memory: Tensor) -> int:
@@ -208,7 +210,12 @@ def _are_joined(cell: ConvLSTMCell, steps: int, x: StepInputs) -> bool:
 
 
 def _gate_sums(
-    cell: ConvLSTMCell, steps: int, x: StepInputs, images: Sequence[int], at_once: int
+    cell: ConvLSTMCell,
+    steps: int,
+    dtype: torch.dtype,
+    x: StepInputs,
+    images: Sequence[int],
+    at_once: int,
 ) -> Callable[[int, Tensor | None], Tensor]:
     """Return a function of t and H_{t−1} (`images` (b, hidden, *grid), or None for 0) that returns
     W_x· * X_t + W_h· * H_{t−1} + b, (b, p, 4 hidden).
@@ -216,11 +223,11 @@ def _gate_sums(
     Call it for each t in turn; the result may be overwritten.
     """
     once, (b, size, *grid) = unit(cell.dimensions), images
-    bias = None if x.bias is None else x.bias.to(x.weight_hh.dtype)
+    bias = None if x.bias is None else x.bias.to(dtype)
     if not _are_joined(cell, steps, x):
         has_input = x.frames is not None and x.weight_ih is not None
-        bases = _bases(cell, steps, x, bias, at_once) if has_input else None
-        recur = many_times(x.weight_hh, None if has_input else bias, once, images)
+        bases = _bases(cell, steps, dtype, x, bias, at_once) if has_input else None
+        recur = many_times(x.weight_hh.to(dtype), None if has_input else bias, once, images)
 
         def apart(t: int, seen: Tensor | None) -> Tensor:
             if bases is None:  # without input, seen is never None
@@ -232,14 +239,22 @@ def _gate_sums(
 
     frames, weight_ih = cast(Tensor, x.frames), cast(Tensor, x.weight_ih)
     channels = frames.shape[2]
-    weight = torch.cat([weight_ih, x.weight_hh], dim=1)
+    # before the joined weights take memory
+    first = (
+        many_times(weight_ih.to(dtype), bias, once, (b, channels, *grid))(frames[0])
+        if x.hidden is None
+        else None
+    )
+    weight = _joined(dtype, weight_ih, x.weight_hh)
     read = many_times(weight, bias, once, (b, channels + size, *grid))
     del weight  # free the memory before the next allocation
     both = frames.new_empty(b, math.prod(grid), channels + size)
 
     def joined(t: int, seen: Tensor | None) -> Tensor:
+        nonlocal first
         if seen is None:
-            return _rows(convolve(channels_last(frames[t]), channels_last(weight_ih), bias, once))
+            found, first = _rows(cast(Tensor, first)), None  # its memory is free after this step
+            return found
         both[..., :channels] = _rows(frames[t])
         both[..., channels:] = _rows(seen)
         return _rows(read(_images(both, tuple(grid))))
@@ -247,11 +262,25 @@ def _gate_sums(
     return joined
 
 
+def _joined(dtype: torch.dtype, weight_ih: Tensor, weight_hh: Tensor) -> Tensor:
+    """Return W_x· and W_h· side by side (4 hidden, channels + hidden, *kernel), channels last."""
+    gates, channels, *kernel = weight_ih.shape
+    shape = gates, *kernel, channels + weight_hh.shape[1]
+    both = weight_ih.new_empty(shape, dtype=dtype).movedim(-1, 1)
+    both[:, :channels], both[:, channels:] = weight_ih, weight_hh
+    return both
+
+
 def _bases(
-    cell: ConvLSTMCell, steps: int, x: StepInputs, bias: Tensor | None, at_once: int
+    cell: ConvLSTMCell,
+    steps: int,
+    dtype: torch.dtype,
+    x: StepInputs,
+    bias: Tensor | None,
+    at_once: int,
 ) -> Iterator[Tensor]:
     """Yield W_x· * X + b of each step, (b, p, 4 hidden)."""
-    frames, weight = cast(Tensor, x.frames), cast(Tensor, x.weight_ih)
+    frames, weight = cast(Tensor, x.frames), cast(Tensor, x.weight_ih).to(dtype)
     t, b, *image = frames.shape
     read = many_times(weight, bias, cell.input_shape, (min(t, at_once) * b, *image))
     for start in range(0, t, at_once):
@@ -268,43 +297,63 @@ class _Backward:
     """
 
     def __init__(
-        self, cell: ConvLSTMCell, x: StepInputs, tape: Tape, wanted: Sequence[bool]
+        self,
+        cell: ConvLSTMCell,
+        dtype: torch.dtype,
+        x: StepInputs,
+        tape: Tape,
+        wanted: Sequence[bool],
     ) -> None:
-        self.cell, self.x, self.tape, self.wanted = cell, x, tape, StepInputs(*wanted)  # type: ignore[arg-type]
+        self.cell, self.dtype, self.x, self.tape = cell, dtype, x, tape
+        self.wanted = StepInputs(*wanted)  # type: ignore[arg-type]
         self.memory = memory = tape.cells[-1]
         gates = 4 * cell.hidden_channels
         self.once = unit(cell.dimensions)
         self.frames = (
             torch.zeros_like(x.frames) if self.wanted.frames and x.frames is not None else None
         )
+        self.joined = bool(self.wanted.weight_ih) and _are_joined(cell, len(tape.gates), x)
+        self.wants = self.joined or bool(self.wanted.weight_hh), bool(self.wanted.bias)
+        of_x = cast(Tensor, x.weight_ih).shape[1] if self.joined else 0
+        _, size, *kernel = x.weight_hh.shape
+        # W_h·, or W_x· and W_h· if joined
+        self.weights = memory.new_zeros(gates, *kernel, of_x + size).movedim(-1, 1)
+        self.weight_hh = self.weights[:, of_x:]
         self.weight_ih = (
-            None if x.weight_ih is None else torch.zeros_like(x.weight_ih, dtype=memory.dtype)
+            self.weights[:, :of_x]
+            if self.joined
+            else None
+            if x.weight_ih is None
+            else torch.zeros_like(x.weight_ih, dtype=memory.dtype)
         )
-        self.weight_hh = torch.zeros_like(x.weight_hh, dtype=memory.dtype)
         self.bias = memory.new_zeros(gates)
         self.peephole = memory.new_zeros(3, *memory.shape) if self.wanted.peephole else None
-        repeats = x.frames is not None and len(x.frames) < len(tape.hidden)
+        repeats = x.frames is not None and len(x.frames) < len(tape.gates)
         self.repeated = memory.new_zeros(*memory.shape[:2], gates) if repeats else None
-        self.joined = bool(self.wanted.weight_ih) and _are_joined(cell, len(tape.hidden), x)
 
     def run(self, gradients: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
         """Gradients of the output, H and C after the last step → gradients of the inputs."""
         output, last_hidden, last_cell = gradients
         x, tape, memory, cell = self.x, self.tape, self.memory, self.cell
         peephole = None if x.peephole is None else _rows(x.peephole).to(memory.dtype)
-        weight = channels_last(x.weight_hh)
-        names, steps = cell.variant.named_activations, len(tape.hidden)
+        weight = self._weight(x.weight_hh)
+        names, steps = cell.variant.named_activations, len(tape.gates)
         step = stepper(*names, memory, steps, training=True).backward
         dcell = torch.zeros_like(memory)
         if last_cell is not None:
             dcell.copy_(_rows(last_cell))
         dhidden = (
-            torch.zeros_like(tape.hidden[-1]) if last_hidden is None else _rows(last_hidden).clone()
+            torch.zeros_like(memory, dtype=weight.dtype)
+            if last_hidden is None
+            else _rows(last_hidden).clone()
         )
         at_once = _steps_at_once(memory)
+        buffer = weight.new_empty(
+            min(steps, at_once), *memory.shape[:2], 4 * cell.hidden_channels
+        )
         for end in range(steps, 0, -at_once):
             start = max(0, end - at_once)
-            dgates = tape.hidden.new_empty(end - start, *memory.shape[:2], 4 * cell.hidden_channels)
+            dgates = buffer[: end - start]
             for t in reversed(range(start, end)):
                 step(
                     tape.gates[t], peephole, tape.cells[t], tape.cells[t + 1],
@@ -312,8 +361,8 @@ class _Backward:
                     dgates[t - start], self.peephole,
                 )  # fmt: skip
                 if t > 0 or self.wanted.hidden:
-                    seen = _images(tape.hidden[t], tape.grid)
-                    dhidden = _rows(self._of_x(dgates[t - start], seen, weight, self.once))
+                    like = _images(dhidden, tape.grid)  # only the shape is used
+                    dhidden = _rows(self._of_x(dgates[t - start], like, weight, self.once))
             self._add(start, end, dgates)
         return self._sums(dhidden, dcell)
 
@@ -327,18 +376,30 @@ class _Backward:
             elif self.wanted.bias:
                 self.bias += dgates[0].sum((0, 1), dtype=self.bias.dtype)
             first = 1
-        if first < end:
-            seen = tape.hidden[first - 1 : end - 1].flatten(0, 1)
-            if self.joined:
-                read = cast(Tensor, x.frames)[first:end].flatten(0, 1)
-                seen = torch.cat([_rows(read), seen], dim=-1)
+        if first < end and any(self.wants):
+            seen = self._seen(first, end).flatten(0, 1)
             self._add_weights(dgates[first - start :].flatten(0, 1), _images(seen, tape.grid))
         if self.repeated is not None:
             self.repeated += dgates.sum(0, dtype=self.repeated.dtype)
-        elif self.wanted.frames or self.wanted.weight_ih:
-            # _add_weights has already added W_x· of the joined steps
-            weighed = first - start if self.joined else end - start
+            return
+        # _add_weights has already added W_x· of the joined steps
+        weighed = first - start if self.joined else end - start
+        if self.wanted.frames or (self.wanted.weight_ih and weighed):
             self._add_input(slice(start, end), dgates.flatten(0, 1), weighed)
+
+    def _seen(self, start: int, end: int) -> Tensor:
+        """Return H_{t−1} of the steps t from `start` to `end` in rows (t, b, p, hidden), or if
+        joined X_t and H_{t−1}, (t, b, p, channels + hidden).
+        """
+        gates, (b, p, size) = self.tape.gates, self.memory.shape
+        frames = cast(Tensor, self.x.frames)[start:end] if self.joined else None
+        channels = 0 if frames is None else frames.shape[2]
+        seen = gates[0].new_empty(end - start, b, p, channels + size)
+        if frames is not None:
+            seen[..., :channels] = _rows(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        for row, t in zip(seen[..., channels:], range(start - 1, end - 1), strict=True):
+            hidden_of(self.cell.variant.activation, gates[t], self.tape.cells[t + 1], row)
+        return seen
 
     def _add_weights(self, dgates: Tensor, seen: Tensor) -> None:
         """Add the gradients of W_h·, or of W_x· and W_h· if joined, to the sums, and of the bias,
@@ -346,32 +407,32 @@ class _Backward:
 
         dgates: (n, p, 4 hidden). seen: H, or X and H, (n, hidden or channels + hidden, *grid).
         """
-        wanted = False, self.joined or bool(self.wanted.weight_hh), bool(self.wanted.bias)
-        if not any(wanted):
+        if not any(self.wants):
             return
-        size = self.cell.hidden_channels
-        # only the shape is used
-        kernel = self.x.weight_hh.shape[2:]
-        like = self.x.weight_hh.new_empty(1).expand(4 * size, seen.shape[1], *kernel)
+        channels, wanted = seen.shape[1], (False, *self.wants)
         _, dweight, dbias = convolution_gradients(
-            _images(dgates, self.tape.grid), seen, like, self.once, wanted
+            _images(dgates, self.tape.grid), seen, self._like_weights(channels), self.once, wanted
         )
         if dweight is not None:
-            self.weight_hh += dweight[:, -size:]
-            if self.weight_ih is not None and seen.shape[1] > size:
-                self.weight_ih += dweight[:, :-size]
+            self.weights[:, -channels:] += dweight
         if dbias is not None:
             self.bias += dbias
+
+    def _like_weights(self, channels: int) -> Tensor:
+        """Return the weights (4 hidden, channels, *kernel) of a convolution of which only the shape
+        is used, in memory that exists already: PyTorch would copy an expanded number.
+        """
+        gates, _, *kernel = self.weights.shape
+        memory = self.weights.movedim(1, -1).flatten().view(self.dtype)
+        shape = gates, *kernel, channels
+        return memory[: math.prod(shape)].view(shape).movedim(-1, 1)
 
     def _add_input(self, steps: slice, dgates: Tensor, weighed: int) -> None:
         """Add the gradients of the input-to-state convolution at these steps; for W_x· only those
         of the first `weighed` steps. dgates (t · b, p, 4 hidden).
         """
-        frames, weight, shape = (
-            cast(Tensor, self.x.frames)[steps],
-            cast(Tensor, self.x.weight_ih),
-            self.cell.input_shape,
-        )
+        frames, shape = cast(Tensor, self.x.frames)[steps], self.cell.input_shape
+        weight = self._input_weight
         flat = channels_last(frames.flatten(0, 1))
         if self.wanted.weight_ih and self.weight_ih is not None and weighed:
             n = weighed * frames.shape[1]
@@ -385,6 +446,13 @@ class _Backward:
                 0, frames.shape[:2]
             )
 
+    @cached_property
+    def _input_weight(self) -> Tensor:
+        return self._weight(cast(Tensor, self.x.weight_ih))
+
+    def _weight(self, weight: Tensor) -> Tensor:
+        return channels_last(weight.to(self.dtype))
+
     def _of_x(self, dgates: Tensor, x: Tensor, weight: Tensor, shape: Shape) -> Tensor:
         gradient = _images(dgates, self.tape.grid)
         return cast(
@@ -394,25 +462,23 @@ class _Backward:
     def _sums(self, dhidden: Tensor, dcell: Tensor) -> tuple[Tensor | None, ...]:
         x, grid = self.x, self.tape.grid
         if self.repeated is not None:
-            self._add_input(slice(0, 1), self.repeated.to(x.weight_hh.dtype), 1)
+            self._add_input(slice(0, 1), self.repeated.to(self.dtype), 1)
         found = StepInputs(
             self.frames,
-            self.weight_ih,
-            self.weight_hh,
+            None if self.weight_ih is None else self.weight_ih.contiguous(),
+            self.weight_hh.contiguous(),
             self.bias,
             None if self.peephole is None else _like(self.peephole, cast(Tensor, x.peephole)),
             _images(dhidden, grid),
             _images(dcell, grid),
         )
-        return tuple(
-            None if gradient is None or not wanted else gradient.to(cast(Tensor, given).dtype)
-            for gradient, wanted, given in zip(found, self.wanted, x, strict=True)
-        )
+        return found
 
 
 def _differentiable_backward(
     cell: ConvLSTMCell,
     steps: int,
+    dtype: torch.dtype,
     x: StepInputs,
     gradients: Sequence[Tensor | None],
     wanted: Sequence[bool],
@@ -426,9 +492,7 @@ def _differentiable_backward(
         "bias": x.bias,
         "peephole": x.peephole,
     }
-    used = {
-        name: weight.to(x.weight_hh.dtype) for name, weight in weights.items() if weight is not None
-    }
+    used = {name: weight.to(dtype) for name, weight in weights.items() if weight is not None}
     state = None if x.hidden is None else (x.hidden, x.cell)
     outputs = []
     for t in range(steps):
@@ -465,13 +529,13 @@ def _images(rows: Tensor, grid: tuple[int, ...]) -> Tensor:
     return rows.reshape(*rows.shape[:-2], *grid, rows.shape[-1]).movedim(-1, rows.ndim - 2)
 
 
-def _empty(like: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _empty(like: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> Tensor:
     """Allocate images (t, b, c, *grid), channels last. The result is not a view, as autograd
     requires of an output.
     """
     t, b, c, *grid = shape
     strides = like.new_empty(t, b, *grid, c, device="meta").movedim(-1, 2).stride()
-    return torch.empty_strided(shape, strides, dtype=like.dtype, device=like.device)
+    return torch.empty_strided(shape, strides, dtype=dtype, device=like.device)
 
 
 def _like(gradient: Tensor, peephole: Tensor) -> Tensor:

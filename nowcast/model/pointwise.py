@@ -126,6 +126,14 @@ def forward(
     return (_side_by_side((i, f, g, o), hidden.dtype) if keep else None), after
 
 
+def hidden_of(activation: str, gates: Tensor, after: Tensor, hidden: Tensor) -> None:
+    """Write H_t (b, p, hidden), computed again from the gates and C_t as kept by a step, into
+    `hidden`. In half precision it may differ by one rounding, because the gates are rounded.
+    """
+    o = gates[..., -after.shape[-1] :]
+    hidden.copy_(ACTIVATIONS[activation].apply_(after.clone()).mul_(o))
+
+
 def backward(
     activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None,
     before: Tensor, after: Tensor, doutput: Tensor | None, dhidden: Tensor, dcell: Tensor,

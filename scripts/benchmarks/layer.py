@@ -201,10 +201,10 @@ class Contestant:
         return torch.autocast(self.frames.device.type, DTYPES[self.precision])
 
     def train(self) -> None:
-        self.model.zero_grad()
         with self.autocast():
             output = (self.compiled or self.model)(self.frames)
         output.float().square().mean().backward()
+        self.model.zero_grad()  # here, so that each run begins with the same memory
 
     @torch.no_grad()
     def forecast(self) -> None:
