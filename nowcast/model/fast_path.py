@@ -3,8 +3,8 @@ through time.
 
 It is fast because it uses channels last throughout; convolves X and H together if both convolutions
 are alike, else X for several steps at once; computes the gradients of the weights for several steps
-at once; skips the state-to-state convolution while H is 0; and keeps only the gates, C and H of
-each step.
+at once; skips the state-to-state convolution while H is 0; and keeps only the gates and C of each
+step, which give H again.
 """
 
 import math
@@ -27,7 +27,7 @@ from nowcast.model.convolution import (
     many_times,
     unit,
 )
-from nowcast.model.pointwise import hidden_of, stepper
+from nowcast.model.pointwise import stepper
 from nowcast.model.watched import is_untouched, is_watched
 
 PIXELS_AT_ONCE = 3 * 2**10
@@ -245,7 +245,7 @@ def _gate_sums(
         if x.hidden is None
         else None
     )
-    weight = _joined(dtype, weight_ih, x.weight_hh)
+    weight = _side_by_side(dtype, weight_ih, x.weight_hh)
     read = many_times(weight, bias, once, (b, channels + size, *grid))
     del weight  # free the memory before the next allocation
     both = frames.new_empty(b, math.prod(grid), channels + size)
@@ -262,7 +262,7 @@ def _gate_sums(
     return joined
 
 
-def _joined(dtype: torch.dtype, weight_ih: Tensor, weight_hh: Tensor) -> Tensor:
+def _side_by_side(dtype: torch.dtype, weight_ih: Tensor, weight_hh: Tensor) -> Tensor:
     """Return W_x· and W_h· side by side (4 hidden, channels + hidden, *kernel), channels last."""
     gates, channels, *kernel = weight_ih.shape
     shape = gates, *kernel, channels + weight_hh.shape[1]
@@ -288,6 +288,38 @@ def _bases(
         bases = _rows(read(some.flatten(0, 1))).unflatten(0, some.shape[:2])
         yield from bases if t == steps else (bases[0],) * steps
         del bases  # free the memory before the next ones
+
+
+class _Places:
+    """The places in a buffer that steps of back-propagation take, one more than `at_once`.
+
+    Back-propagation through step t gives H_t, which the gradient of the weights at step t + 1
+    needs, so all but the newest step are complete. They are added `at_once` at a time, from places
+    side by side: the buffer is filled from one end to the other and back.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self.count = at_once + 1
+        self._taken: dict[int, int] = {}
+        """Place → step that is not added yet, the newest last."""
+        self._last, self._way = -1, 1
+
+    def take(self, t: int) -> tuple[int, int]:
+        """Return the places of steps t and t + 1; t twice if it is the first one taken."""
+        later, here = self._last, self._last + self._way
+        self._last, self._taken[here] = here, t
+        if here in (0, self.count - 1):
+            self._way = 1 if here == 0 else -1
+        return here, max(later, 0)
+
+    def complete(self, at_end: bool) -> Iterator[tuple[list[int], slice]]:
+        """Yield steps to be added, in the order of their places, and these places."""
+        *complete, newest = self._taken
+        if len(complete) == self.count - 1 or (at_end and complete):
+            first, last = min(complete), max(complete)
+            yield [self._taken.pop(k) for k in range(first, last + 1)], slice(first, last + 1)
+        if at_end:
+            yield [self._taken.pop(newest)], slice(newest, newest + 1)
 
 
 class _Backward:
@@ -347,59 +379,53 @@ class _Backward:
             if last_hidden is None
             else _rows(last_hidden).clone()
         )
-        at_once = _steps_at_once(memory)
-        buffer = weight.new_empty(
-            min(steps, at_once), *memory.shape[:2], 4 * cell.hidden_channels
-        )
-        for end in range(steps, 0, -at_once):
-            start = max(0, end - at_once)
-            dgates = buffer[: end - start]
-            for t in reversed(range(start, end)):
-                step(
-                    tape.gates[t], peephole, tape.cells[t], tape.cells[t + 1],
-                    None if output is None else _rows(output[t]), dhidden, dcell,
-                    dgates[t - start], self.peephole,
-                )  # fmt: skip
-                if t > 0 or self.wanted.hidden:
-                    like = _images(dhidden, tape.grid)  # only the shape is used
-                    dhidden = _rows(self._of_x(dgates[t - start], like, weight, self.once))
-            self._add(start, end, dgates)
+        places = _Places(min(steps, _steps_at_once(memory)))
+        shape = places.count, *memory.shape[:2]
+        hidden = dhidden.new_empty(*shape, cell.hidden_channels)
+        dgates = dhidden.new_empty(*shape, 4 * cell.hidden_channels)
+        for t in reversed(range(steps)):
+            here, later = places.take(t)
+            step(
+                tape.gates[t], peephole, tape.cells[t], tape.cells[t + 1],
+                None if output is None else _rows(output[t]), dhidden, dcell,
+                dgates[here], self.peephole, hidden[later],
+            )  # fmt: skip
+            if t > 0 or self.wanted.hidden:
+                like = _images(dhidden, tape.grid)  # only the shape is used
+                dhidden = _rows(self._of_x(dgates[here], like, weight, self.once))
+            for some, those in places.complete(at_end=t == 0):
+                self._add(some, dgates[those], hidden[those])
         return self._sums(dhidden, dcell)
 
-    def _add(self, start: int, end: int, dgates: Tensor) -> None:
-        """Add the steps from `start` to `end` to the sums; dgates (t, b, p, 4 hidden)."""
-        x, tape = self.x, self.tape
-        first = start
-        if start == 0:  # H before the first step is an input, or 0
-            if x.hidden is not None:
-                self._add_weights(dgates[0], x.hidden)
-            elif self.wanted.bias:
-                self.bias += dgates[0].sum((0, 1), dtype=self.bias.dtype)
-            first = 1
-        if first < end and any(self.wants):
-            seen = self._seen(first, end).flatten(0, 1)
-            self._add_weights(dgates[first - start :].flatten(0, 1), _images(seen, tape.grid))
+    def _add(self, steps: Sequence[int], dgates: Tensor, hidden: Tensor) -> None:
+        """Add the gradients of some steps t, only the first or none of them the first, to the sums.
+
+        dgates: (t, b, p, 4 hidden) of these steps. hidden: (t, b, p, hidden) H_{t−1}, not used for
+        the first step.
+        """
+        x, flat, is_first = self.x, dgates.flatten(0, 1), steps[0] == 0
+        if not is_first:
+            self._add_weights(flat, self._seen(steps, hidden))
+        elif x.hidden is not None:
+            self._add_weights(flat, x.hidden)
+        elif self.wanted.bias:
+            self.bias += flat.sum((0, 1), dtype=self.bias.dtype)
         if self.repeated is not None:
             self.repeated += dgates.sum(0, dtype=self.repeated.dtype)
-            return
-        # _add_weights has already added W_x· of the joined steps
-        weighed = first - start if self.joined else end - start
-        if self.wanted.frames or (self.wanted.weight_ih and weighed):
-            self._add_input(slice(start, end), dgates.flatten(0, 1), weighed)
+        elif x.frames is not None:
+            self._add_input(steps, flat, weigh=is_first or not self.joined)
 
-    def _seen(self, start: int, end: int) -> Tensor:
-        """Return H_{t−1} of the steps t from `start` to `end` in rows (t, b, p, hidden), or if
-        joined X_t and H_{t−1}, (t, b, p, channels + hidden).
-        """
-        gates, (b, p, size) = self.tape.gates, self.memory.shape
-        frames = cast(Tensor, self.x.frames)[start:end] if self.joined else None
-        channels = 0 if frames is None else frames.shape[2]
-        seen = gates[0].new_empty(end - start, b, p, channels + size)
-        if frames is not None:
-            seen[..., :channels] = _rows(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
-        for row, t in zip(seen[..., channels:], range(start - 1, end - 1), strict=True):
-            hidden_of(self.cell.variant.activation, gates[t], self.tape.cells[t + 1], row)
-        return seen
+    def _seen(self, steps: Sequence[int], hidden: Tensor) -> Tensor:
+        """Return H_{t−1}, or X_t and H_{t−1} if joined, as images of all these steps."""
+        if not self.joined:
+            return _images(hidden.flatten(0, 1), self.tape.grid)
+        frames = cast(Tensor, self.x.frames)
+        channels = frames.shape[2]
+        both = hidden.new_empty(*hidden.shape[:3], channels + hidden.shape[3])
+        for row, t in zip(both, steps, strict=True):
+            row[..., :channels] = _rows(frames[t])
+        both[..., channels:] = hidden
+        return _images(both.flatten(0, 1), self.tape.grid)
 
     def _add_weights(self, dgates: Tensor, seen: Tensor) -> None:
         """Add the gradients of W_h·, or of W_x· and W_h· if joined, to the sums, and of the bias,
@@ -427,24 +453,24 @@ class _Backward:
         shape = gates, *kernel, channels
         return memory[: math.prod(shape)].view(shape).movedim(-1, 1)
 
-    def _add_input(self, steps: slice, dgates: Tensor, weighed: int) -> None:
-        """Add the gradients of the input-to-state convolution at these steps; for W_x· only those
-        of the first `weighed` steps. dgates (t · b, p, 4 hidden).
+    def _add_input(self, steps: Sequence[int], dgates: Tensor, weigh: bool) -> None:
+        """Add the gradients of the input-to-state convolution at these steps, and of W_x· if
+        `weigh`. dgates (t · b, p, 4 hidden).
         """
-        frames, shape = cast(Tensor, self.x.frames)[steps], self.cell.input_shape
-        weight = self._input_weight
-        flat = channels_last(frames.flatten(0, 1))
-        if self.wanted.weight_ih and self.weight_ih is not None and weighed:
-            n = weighed * frames.shape[1]
-            gradient = _images(dgates[:n], self.tape.grid)
+        frames, shape = cast(Tensor, self.x.frames), self.cell.input_shape
+        if self.weight_ih is not None and self.wanted.weight_ih and weigh:
+            read = torch.cat([channels_last(frames[t]) for t in steps])
             _, dweight, _ = convolution_gradients(
-                gradient, flat[:n], weight, shape, (False, True, False)
-            )
+                _images(dgates, self.tape.grid), read, self._input_weight, shape,
+                (False, True, False),
+            )  # fmt: skip
             self.weight_ih += cast(Tensor, dweight)
-        if self.wanted.frames and self.frames is not None:
-            self.frames[steps] = self._of_x(dgates, flat, weight, shape).unflatten(
-                0, frames.shape[:2]
-            )
+        if self.frames is not None:
+            # only the shape is used
+            like = channels_last(frames[min(steps) : max(steps) + 1].flatten(0, 1))
+            found = self._of_x(dgates, like, self._input_weight, shape)
+            for t, gradient in zip(steps, found.chunk(len(steps)), strict=True):
+                self.frames[t] = gradient
 
     @cached_property
     def _input_weight(self) -> Tensor:
@@ -462,7 +488,7 @@ class _Backward:
     def _sums(self, dhidden: Tensor, dcell: Tensor) -> tuple[Tensor | None, ...]:
         x, grid = self.x, self.tape.grid
         if self.repeated is not None:
-            self._add_input(slice(0, 1), self.repeated.to(self.dtype), 1)
+            self._add_input([0], self.repeated.to(self.dtype), weigh=True)
         found = StepInputs(
             self.frames,
             None if self.weight_ih is None else self.weight_ih.contiguous(),

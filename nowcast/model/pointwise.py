@@ -60,11 +60,11 @@ class Stepper(NamedTuple):
         summed: W_x· * X_t + W_h· * H_{t−1} + b, (b, p, 4 hidden); may be overwritten. peephole:
         (3, 1 or p, hidden) or None. cell: C_{t−1}. hidden: receives H_t. keep: False in a forecast,
         which does not need the gates; the compiled kernel then returns None for them.
-    backward(gates, peephole, before, after, doutput, dhidden, dcell, dgates, dpeephole)
+    backward(gates, peephole, before, after, doutput, dhidden, dcell, dgates, dpeephole, hidden)
         before, after: C_{t−1} and C_t. doutput, dhidden: gradients of H_t as output (or None) and
         as input of the next step; they are added. dcell: gradient of C_t, replaced by that of
         C_{t−1}. dgates: receives the gradient before the activations. dpeephole: (3, b, p, hidden),
-        added to, or None.
+        added to, or None. hidden: receives H_t, up to the rounding of the gates.
     """
 
     forward: Callable[..., tuple[Tensor | None, Tensor]]
@@ -126,23 +126,16 @@ def forward(
     return (_side_by_side((i, f, g, o), hidden.dtype) if keep else None), after
 
 
-def hidden_of(activation: str, gates: Tensor, after: Tensor, hidden: Tensor) -> None:
-    """Write H_t (b, p, hidden), computed again from the gates and C_t as kept by a step, into
-    `hidden`. In half precision it may differ by one rounding, because the gates are rounded.
-    """
-    o = gates[..., -after.shape[-1] :]
-    hidden.copy_(ACTIVATIONS[activation].apply_(after.clone()).mul_(o))
-
-
 def backward(
     activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None,
     before: Tensor, after: Tensor, doutput: Tensor | None, dhidden: Tensor, dcell: Tensor,
-    dgates: Tensor, dpeephole: Tensor | None,
+    dgates: Tensor, dpeephole: Tensor | None, hidden: Tensor,
 ) -> None:  # fmt: skip
     """The chain rule through `forward`; see `Stepper.backward`."""
     i, f, g, o = gates.type(before.dtype).chunk(4, dim=-1)
     w_ci, w_cf, w_co = (0.0, 0.0, 0.0) if peephole is None else peephole
     squashed = activation.value(after)
+    hidden.copy_(o * squashed)
     if doutput is not None:
         dhidden = dhidden.type(before.dtype) + doutput
     do = dhidden * squashed * gate.slope(o)
@@ -184,7 +177,7 @@ def _forward_in_place(
 def _backward_in_place(
     activation: Activation, gate: Activation, gates: Tensor, peephole: Tensor | None,
     before: Tensor, after: Tensor, doutput: Tensor | None, dhidden: Tensor, dcell: Tensor,
-    dgates: Tensor, dpeephole: Tensor | None,
+    dgates: Tensor, dpeephole: Tensor | None, hidden: Tensor,
 ) -> None:  # fmt: skip
     size = after.shape[-1]
     if doutput is not None:
@@ -194,6 +187,8 @@ def _backward_in_place(
     i, f, g, o = gates.chunk(4, dim=-1)
     di, df, dg, do = out.chunk(4, dim=-1)
     squashed = activation.apply_(after.clone())
+    torch.mul(o, squashed, out=do)
+    hidden.copy_(do)
     gate.back_(torch.mul(dhidden, squashed, out=do), o)
     dcell.add_(activation.back_(o * dhidden, squashed))
     if peephole is not None:
@@ -244,13 +239,14 @@ def _compiled(activation: str, recurrent_activation: str) -> Stepper:
     def backward_of_images(
         gates: Tensor, peephole: Tensor | None, before: Tensor, after: Tensor,
         doutput: Tensor | None, dhidden: Tensor, dcell: Tensor, dgates: Tensor,
-        dpeephole: Tensor | None,
+        dpeephole: Tensor | None, hidden: Tensor,
     ) -> None:  # fmt: skip
         back(
             _in_rows(gates), _peepholes_in_rows(peephole, before), _in_rows(before.contiguous()),
             _in_rows(after), None if doutput is None else _in_rows(doutput.contiguous()),
             _in_rows(dhidden.contiguous()), _in_rows(dcell), _in_rows(dgates),
             None if dpeephole is None else _of_any_length(dpeephole.flatten(1, 2), 1),
+            _in_rows(hidden),
         )  # fmt: skip
 
     return Stepper(forward_of_images, backward_of_images)

@@ -181,6 +181,20 @@ def test_what_is_returned_may_be_changed_in_place_before_the_gradient(activation
         torch.testing.assert_close(in_place, new)
 
 
+def test_only_the_gates_and_cells_of_each_step_are_kept_for_the_gradient():
+    """Not the output, and no weights in another precision."""
+    layer, frames, kept = ConvLSTM(2, 3, 3), torch.rand(1, 5, 2, 4, 4), []
+    with (
+        torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x),
+        torch.autocast("cpu", torch.bfloat16),
+    ):
+        layer(frames)
+    weights = {parameter.data_ptr() for parameter in layer.parameters()}
+    of_steps = [x for x in kept if x.data_ptr() not in weights and x.numel() != frames.numel()]
+    gates, cells = 5 * [(1, 16, 12)], 6 * [(1, 16, 3)]
+    assert sorted(tuple(x.shape) for x in of_steps) == sorted(gates + cells)
+
+
 def steps_of(way, dtype, size=(2, 40, 5)):
     """What a way through a step makes of the same random numbers, forward and back."""
     generator = torch.Generator().manual_seed(0)
@@ -196,7 +210,9 @@ def steps_of(way, dtype, size=(2, 40, 5)):
     dgates = torch.empty_like(gates)
     gradient = noise(*size, dtype=dtype)
     doutput, dhidden = gradient / 4, 3 * gradient / 4
-    way.backward(gates, peephole, cell, after, doutput, dhidden, dcell, dgates, dpeephole)
+    again = torch.empty_like(hidden)
+    way.backward(gates, peephole, cell, after, doutput, dhidden, dcell, dgates, dpeephole, again)
+    torch.testing.assert_close(again, hidden, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
     return hidden.clone(), gates, after, dgates, dcell, dpeephole
 
 
