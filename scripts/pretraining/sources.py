@@ -204,6 +204,12 @@ EVENTS = {
     "radolan": Event(
         "{raw}/radolan.nc", ("period=[2018-05-17,2018-05-20]", "stride=24", "resamples=1000")
     ),
+    "radklim": Event(
+        "{copies}/radklim_1km_5min_pick.nc", ("period=[2017-05-14,2017-05-14]", "stride=24")
+    ),
+    "ry2020": Event(
+        "{copies}/ry2020_1km_5min_pick.nc", ("period=[2020-09-06,2020-09-07]", "stride=6")
+    ),
     "knmi2010": Event(
         "{copies}/knmi2010_1km_5min_pick.nc", ("period=[2010-08-26,2010-08-26]", "stride=6")
     ),
