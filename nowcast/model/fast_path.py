@@ -345,7 +345,7 @@ class _Backward:
             torch.zeros_like(x.frames) if self.wanted.frames and x.frames is not None else None
         )
         self.joined = bool(self.wanted.weight_ih) and _are_joined(cell, len(tape.gates), x)
-        self.wants = self.joined or bool(self.wanted.weight_hh), bool(self.wanted.bias)
+        self.wants_weights = self.joined or bool(self.wanted.weight_hh), bool(self.wanted.bias)
         of_x = cast(Tensor, x.weight_ih).shape[1] if self.joined else 0
         _, size, *kernel = x.weight_hh.shape
         # W_h·, or W_x· and W_h· if joined
@@ -433,9 +433,9 @@ class _Backward:
 
         dgates: (n, p, 4 hidden). seen: H, or X and H, (n, hidden or channels + hidden, *grid).
         """
-        if not any(self.wants):
+        if not any(self.wants_weights):
             return
-        channels, wanted = seen.shape[1], (False, *self.wants)
+        channels, wanted = seen.shape[1], (False, *self.wants_weights)
         _, dweight, dbias = convolution_gradients(
             _images(dgates, self.tape.grid), seen, self._like_weights(channels), self.once, wanted
         )
