@@ -10,10 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 import xarray as xr
 
 from nowcast.errors import UsageError
 from nowcast.files import sha256
+from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.training import checkpoints
 
 FOLDER = Path(__file__).parents[2] / "scripts" / "pretraining"
@@ -90,6 +92,26 @@ def test_scores_of_other_forecasts_are_not_taken_again(
         return
     with pytest.raises(SystemExit, match=r"^scores/radolan: holds scores of other checkpoints"):
         scripts["score"].evaluated("radolan", given)
+
+
+def test_half_of_the_corrections_of_the_averaged_weights_is_kept(
+    scripts: dict[str, ModuleType],
+) -> None:
+    names = ("across.weights", "network.output.weight", "detail.output.bias", "trend.weights")
+    checkpoint: Any = {
+        "weights": dict.fromkeys(names, torch.zeros(2)),
+        "ema": {
+            "n_averaged": torch.tensor(9),
+            **{f"module.{name}": torch.ones(2) for name in names},
+        },
+        "config": {"lead_steps": 24},
+    }
+    found = scripts["pretrain"].shrunk(checkpoint)
+    assert found["ema"] is None and found["config"] == {"lead_steps": 24}
+    kept = {name: float(value.mean()) for name, value in found["weights"].items()}
+    assert kept == {**dict.fromkeys(names, 0.5), "trend.weights": 1.0}
+    packaged = checkpoints.read_checkpoint(checkpoint_path(PRETRAINED))["weights"]
+    assert packaged.keys() >= {*scripts["pretrain"].CORRECTIONS, *names}
 
 
 def test_nothing_is_sealed_without_its_scores_or_of_other_data(
