@@ -101,13 +101,13 @@ def many_times(
     before, after = paddings(images[2:], weight.shape[2:], shape)
     # with packed weights oneDNN gives wrong results for some strides
     usual = before == after and max(shape.stride, default=1) == 1 and 0 not in images
-    weight = channels_last(weight)
     if usual and _can_be_packed(weight):
         layout = before, shape.stride, shape.dilation, 1
         packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *layout, list(images))
         return lambda x: torch.ops.mkldnn._convolution_pointwise(
             channels_last(x), packed, bias, *layout, "none", [], ""
         )
+    weight = channels_last(weight)
     return lambda x: convolve(channels_last(x), weight, bias, shape)
 
 

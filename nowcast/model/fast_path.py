@@ -123,7 +123,8 @@ class _Unrolled(torch.autograd.Function):
         output, tape = _forward(cell, steps, dtype, x, keep=True)
         ctx.cell, ctx.grid, ctx.steps, ctx.dtype = cell, tape.grid, steps, dtype
         ctx.set_materialize_grads(False)
-        # not the output, which the caller may change in place: the gates and C give it again
+        # not the output, which the caller may change in place: the gates and C give it again; the
+        # weights themselves, also under autocast, so they may not change before the gradient
         ctx.save_for_backward(*inputs, *tape.gates, *tape.cells)
         return output, output[-1].clone(), _images(tape.cells[-1], tape.grid).clone()
 
@@ -245,7 +246,7 @@ def _gate_sums(
         if x.hidden is None
         else None
     )
-    weight = _side_by_side(dtype, weight_ih, x.weight_hh)
+    weight = _joined_weights(dtype, weight_ih, x.weight_hh)
     read = many_times(weight, bias, once, (b, channels + size, *grid))
     del weight  # free the memory before the next allocation
     both = frames.new_empty(b, math.prod(grid), channels + size)
@@ -253,7 +254,7 @@ def _gate_sums(
     def joined(t: int, seen: Tensor | None) -> Tensor:
         nonlocal first
         if seen is None:
-            found, first = _rows(cast(Tensor, first)), None  # its memory is free after this step
+            found, first = _rows(cast(Tensor, first)), None  # not kept here after this step
             return found
         both[..., :channels] = _rows(frames[t])
         both[..., channels:] = _rows(seen)
@@ -262,7 +263,7 @@ def _gate_sums(
     return joined
 
 
-def _side_by_side(dtype: torch.dtype, weight_ih: Tensor, weight_hh: Tensor) -> Tensor:
+def _joined_weights(dtype: torch.dtype, weight_ih: Tensor, weight_hh: Tensor) -> Tensor:
     """Return W_x· and W_h· side by side (4 hidden, channels + hidden, *kernel), channels last."""
     gates, channels, *kernel = weight_ih.shape
     shape = gates, *kernel, channels + weight_hh.shape[1]
@@ -291,21 +292,21 @@ def _bases(
 
 
 class _Places:
-    """The places in a buffer that steps of back-propagation take, one more than `at_once`.
+    """Assigns the steps of back-propagation to the `count` places of a buffer.
 
     Back-propagation through step t gives H_t, which the gradient of the weights at step t + 1
-    needs, so all but the newest step are complete. They are added `at_once` at a time, from places
-    side by side: the buffer is filled from one end to the other and back.
+    needs, so all but the newest step are complete. When the buffer is full, they are added together
+    from places side by side: the buffer is filled from one end to the other and back.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self.count = at_once + 1
+    def __init__(self, count: int) -> None:
+        self.count = count
         self._taken: dict[int, int] = {}
         """Place → step that is not added yet, the newest last."""
         self._last, self._way = -1, 1
 
     def take(self, t: int) -> tuple[int, int]:
-        """Return the places of steps t and t + 1; t twice if it is the first one taken."""
+        """Return the places of steps t and t + 1, or that of t twice if t is the last step."""
         later, here = self._last, self._last + self._way
         self._last, self._taken[here] = here, t
         if here in (0, self.count - 1):
@@ -315,7 +316,7 @@ class _Places:
     def complete(self, at_end: bool) -> Iterator[tuple[list[int], slice]]:
         """Yield steps to be added, in the order of their places, and these places."""
         *complete, newest = self._taken
-        if len(complete) == self.count - 1 or (at_end and complete):
+        if complete and (at_end or len(complete) == self.count - 1):
             first, last = min(complete), max(complete)
             yield [self._taken.pop(k) for k in range(first, last + 1)], slice(first, last + 1)
         if at_end:
@@ -351,13 +352,9 @@ class _Backward:
         # W_h·, or W_x· and W_h· if joined
         self.weights = memory.new_zeros(gates, *kernel, of_x + size).movedim(-1, 1)
         self.weight_hh = self.weights[:, of_x:]
-        self.weight_ih = (
-            self.weights[:, :of_x]
-            if self.joined
-            else None
-            if x.weight_ih is None
-            else torch.zeros_like(x.weight_ih, dtype=memory.dtype)
-        )
+        self.weight_ih = self.weights[:, :of_x] if self.joined else None
+        if self.wanted.weight_ih and not self.joined:
+            self.weight_ih = torch.zeros_like(cast(Tensor, x.weight_ih), dtype=memory.dtype)
         self.bias = memory.new_zeros(gates)
         self.peephole = memory.new_zeros(3, *memory.shape) if self.wanted.peephole else None
         repeats = x.frames is not None and len(x.frames) < len(tape.gates)
@@ -379,7 +376,7 @@ class _Backward:
             if last_hidden is None
             else _rows(last_hidden).clone()
         )
-        places = _Places(min(steps, _steps_at_once(memory)))
+        places = _Places(min(steps, _steps_at_once(memory) + 1))
         shape = places.count, *memory.shape[:2]
         hidden = dhidden.new_empty(*shape, cell.hidden_channels)
         dgates = dhidden.new_empty(*shape, 4 * cell.hidden_channels)
@@ -398,10 +395,10 @@ class _Backward:
         return self._sums(dhidden, dcell)
 
     def _add(self, steps: Sequence[int], dgates: Tensor, hidden: Tensor) -> None:
-        """Add the gradients of some steps t, only the first or none of them the first, to the sums.
+        """Add the gradients of some steps t, either only step 0 or only later ones, to the sums.
 
         dgates: (t, b, p, 4 hidden) of these steps. hidden: (t, b, p, hidden) H_{t−1}, not used for
-        the first step.
+        step 0.
         """
         x, flat, is_first = self.x, dgates.flatten(0, 1), steps[0] == 0
         if not is_first:
@@ -458,7 +455,7 @@ class _Backward:
         `weigh`. dgates (t · b, p, 4 hidden).
         """
         frames, shape = cast(Tensor, self.x.frames), self.cell.input_shape
-        if self.weight_ih is not None and self.wanted.weight_ih and weigh:
+        if self.weight_ih is not None and weigh:
             read = torch.cat([channels_last(frames[t]) for t in steps])
             _, dweight, _ = convolution_gradients(
                 _images(dgates, self.tape.grid), read, self._input_weight, shape,
