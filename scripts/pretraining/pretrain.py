@@ -3,8 +3,8 @@
 The best epoch is written to OUTPUT/trained. OUTPUT/best.pt is the same model with half of what the
 network and the other thresholds add to the logits, calibrated again. With `--untrained` the model
 is not trained: the result is the Lagrangian probability forecast with a calibration and cuts from
-the same validation days, a fair baseline. With `--calibrate CHECKPOINT` a model from such a folder
-`trained` is halved and calibrated again.
+the same validation days, a fair baseline. `--calibrate OUTPUT/trained/best.pt` does only what
+follows a training.
 """
 
 import argparse
@@ -57,8 +57,9 @@ MODEL = {
 }  # fmt: skip
 
 KEPT = 0.5
-"""The share that is kept of the corrections by the network and the other thresholds. They are
-learned on few radars, and on another radar they make heavy rain too small: see README.md here.
+"""The share that is kept of the corrections by the network, with its `Detail`, and by the other
+thresholds. They are learned on few radars, and on another radar they make heavy rain too rare in
+the forecast: see README.md here.
 """
 
 CORRECTIONS = (
@@ -108,6 +109,11 @@ def read_arguments() -> argparse.Namespace:
         parser.error("--leave-out: no radar is left for training or for validation; name fewer.")
     if given.calibrate is not None and given.calibrate.resolve() == best.resolve():
         parser.error(f"--calibrate: {best} would be replaced; give another OUTPUT.")
+    if given.calibrate is not None and not read_checkpoint(given.calibrate).get("best_epoch"):
+        parser.error(
+            f"--calibrate: {given.calibrate} is not the best epoch of a training, or its"
+            " corrections are halved already; give OUTPUT/trained/best.pt of one."
+        )
     return given
 
 

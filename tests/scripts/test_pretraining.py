@@ -38,6 +38,7 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
         (["--leave-out", "dwd", "knmi"], "no radar is left for training or for validation"),
         (["--untrained", "--calibrate", "a.pt"], "not allowed with argument --untrained"),
         (["--calibrate", "runs/../runs/best.pt"], "runs/best.pt would be replaced"),
+        (["--calibrate", checkpoint_path(PRETRAINED)], "its corrections are halved already"),
     ],
 )
 def test_a_training_refuses_its_arguments(
