@@ -442,8 +442,8 @@ class _Backward:
             self.bias += dbias
 
     def _like_weights(self, channels: int) -> Tensor:
-        """Return the weights (4 hidden, channels, *kernel) of a convolution of which only the shape
-        is used, in memory that exists already: PyTorch would copy an expanded number.
+        """Return a tensor (4 hidden, channels, *kernel) in place of weights, where only their shape
+        is used. It shares memory with the sums, because PyTorch would copy an expanded number.
         """
         gates, _, *kernel = self.weights.shape
         memory = self.weights.movedim(1, -1).flatten().view(self.dtype)
