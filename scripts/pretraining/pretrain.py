@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sources import COPIES, GROUPS, RADARS, VALIDATION, Copy
+from sources import COPIES, OWNERS, RADARS, VALIDATION, Copy
 
 from nowcast.config.effects import default_values
 from nowcast.factories.start import begin_from
@@ -98,7 +98,7 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("copies")
     parser.add_argument("output", type=Path)
-    parser.add_argument("--leave-out", nargs="+", default=[], choices=GROUPS)
+    parser.add_argument("--leave-out", nargs="+", default=[], choices=OWNERS)
     parser.add_argument("--prepare", action="store_true")
     nothing_learned = parser.add_mutually_exclusive_group()
     nothing_learned.add_argument("--untrained", action="store_true")

@@ -1,8 +1,9 @@
 """Score trained models on radars not used for training: COPIES RAW OUTPUT NAME=CHECKPOINT …
 
 Each event is scored completely by `nowcast evaluate`, unless OUTPUT already contains its scores for
-these checkpoints. Two Markdown tables of means over lead times are printed: the CSI at 0.5, 1, 2, 5
-and 10 mm/h, and the scores of probabilities.
+these checkpoints. The means over lead times go into scores.csv, from which `seal.py` makes the
+tables of the model card: the checkpoint of the model is named `model`, and that of the Lagrangian
+probability forecast `lagrangian`. Other names are for comparisons of your own.
 """
 
 import argparse
@@ -12,14 +13,18 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 import xarray as xr
-from sources import EVENTS
+from card import ENDS, EXTRAPOLATION, TABLE, THRESHOLDS, column, columns, read_table
+from sources import EVENTS, RADARS
 
-from nowcast.files import sha256
+from nowcast.files import sha256, written_whole
 from nowcast.pretrained import checkpoint_path
+from nowcast.training.checkpoints import read_checkpoint
 
 BASELINES = "[extrapolation,sprog,linda]"
-LEAST_DAYS = 10
+ROUNDING = 1e-5
+"""Largest difference of two CSI of which one has been rounded in the table."""
 
 
 def main() -> None:
@@ -30,14 +35,27 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+", metavar="NAME=CHECKPOINT", type=named)
     parser.add_argument("--events", nargs="+", choices=EVENTS, default=list(EVENTS))
     parser.add_argument("--baselines", default=BASELINES)
+    parser.add_argument("--table", type=Path, default=TABLE)
     given = parser.parse_args()
-    scored = {name: evaluated(name, given) for name in given.events}
-    print(skill_table(scored), probability_table(scored), sep="\n\n")
+    without = {name: groups_without(path) for name, path in given.checkpoints}
+    for event in given.events:
+        rows = rows_of(event, evaluated(event, given), without)
+        print(rows.to_string())
+        table = merged(read_table(given.table), rows) if given.table.exists() else rows
+        with written_whole(given.table) as temporary:
+            table.to_csv(temporary, float_format="%.6g")
 
 
 def named(text: str) -> tuple[str, str]:
     name, path = text.split("=", 1)
     return name, checkpoint_path(path)
+
+
+def groups_without(checkpoint: str) -> str:
+    """Return the groups of radars that a training left out, joined by '+'."""
+    used = read_checkpoint(checkpoint)["config"]["data"]["path"].split(", ")
+    left = dict.fromkeys(radar.group for name, radar in RADARS.items() if name not in used)
+    return "+".join(left)
 
 
 def evaluated(name: str, given: argparse.Namespace) -> xr.Dataset:
@@ -72,40 +90,51 @@ def refuse_other_forecasts(folder: Path, checkpoints: Mapping[str, str], baselin
         )
 
 
-def skill_table(scored: Mapping[str, xr.Dataset]) -> str:
-    """Return a table of the mean CSI over lead times of each forecast at each threshold; in
-    brackets the 95 % interval at 1 mm/h (bootstrap over days), if the event has enough days.
+def rows_of(event: str, scores: xr.Dataset, without: Mapping[str, str]) -> pd.DataFrame:
+    """Return a row for each forecast of an event: the means over lead times."""
+    found = {
+        "csi": scores["csi_mean"],
+        "brier": scores["brier_mean"],
+        "reliability": scores["reliability_distance_mean"],
+    }
+    for end in ENDS:
+        found[end] = scores[f"csi_mean_{end}"]
+        difference = scores[f"csi_mean_difference_{end}"]
+        found[f"difference {end}"] = difference.sel(other_forecast=EXTRAPOLATION)
+    rows = {
+        (event, name): {
+            "without": without.get(name, ""),
+            "cases": int(scores["cases"]),
+            "days": int(scores.attrs["blocks"]),
+            "crps": float(scores["crps_mean"].sel(forecast=name)),
+            **{
+                column(what, limit): float(values.sel(forecast=name, threshold=limit))
+                for what, values in found.items()
+                for limit in THRESHOLDS
+            },
+        }
+        for name in map(str, scores["forecast"].values)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["event", "forecast"])
+
+
+def merged(before: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which new rows of an event replace those of the same forecasts. Exit if the
+    rows that stay were scored on other cases or pixels: then extrapolation has other scores.
     """
-    names = [str(name) for name in next(iter(scored.values()))["forecast"].values]
-    rows = [["radar", "cases", *names], ["---"] * (2 + len(names))]
-    for event, scores in scored.items():
-        cells = [short(scores["csi"].sel(forecast=name).mean("lead_time")) for name in names]
-        if scores.attrs["blocks"] >= LEAST_DAYS:
-            for k, name in enumerate(names):
-                ends = (scores[f"csi_mean_{end}"].sel(forecast=name) for end in ("low", "high"))
-                cells[k] += " [" + " ".join(short(one.sel(threshold=[1.0])) for one in ends) + "]"
-        rows.append([event, str(int(scores["cases"])), *cells])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def probability_table(scored: Mapping[str, xr.Dataset]) -> str:
-    """Return a table of CRPS in mm/h, Brier score at each threshold, and distance from the diagonal
-    of the reliability diagram, for each probability forecast.
-    """
-    rows = [["radar", "forecast", "CRPS", "Brier score × 1000", "reliability"], ["---"] * 5]
-    for event, scores in scored.items():
-        for name in scores["forecast"].values:
-            one = scores.sel(forecast=name).mean("lead_time")
-            if not one["brier"].isnull().all():
-                brier = " ".join(f"{1000 * value:.1f}" for value in one["brier"].values)
-                cells = [f"{float(one['crps']):.4f}", brier, short(one["reliability_distance"])]
-                rows.append([event, str(name), *cells])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def short(values: xr.DataArray) -> str:
-    """Return numbers from 0 to 1 with three decimals."""
-    return " ".join(f"{value:.3f}".removeprefix("0") for value in values.values)
+    kept = before.drop(rows.index, errors="ignore")
+    for event, name in rows.index.intersection(before.index):
+        if name == EXTRAPOLATION and event in kept.index:
+            one, other = (table.loc[(event, name), columns("csi")] for table in (before, rows))
+            if (one - other).abs().max() > ROUNDING:
+                raise SystemExit(
+                    f"{event}: extrapolation has other scores than in the table, so the pixels are"
+                    f" others; use the same baselines, or delete the rows of {event} first."
+                )
+    place = list(EVENTS).index
+    return pd.concat([kept, rows]).sort_index(
+        level="event", key=lambda names: names.map(place), sort_remaining=False, kind="stable"
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Put a trained model into the package, with its model card: CHECKPOINT SCORES.
+"""Put a trained model into the package, with its model card: CHECKPOINT [--table SCORES].
 
-SCORES is a Markdown file with scores on radars not used for training, and how they were computed.
+SCORES, by default scores.csv next to this script, is the table that `score.py` fills.
 """
 
 import argparse
@@ -9,6 +9,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
+from card import TABLE, read_table, scores_in_markdown
 from sources import RADARS, VALIDATION, Radar
 
 from nowcast.files import sha256, written_whole
@@ -25,8 +26,8 @@ LIMITS = (
 )
 
 
-def main(checkpoint: Path, scores: Path) -> None:
-    table, path = scores.read_text(), FOLDER / f"{PRETRAINED}.pt"
+def main(checkpoint: Path, table: Path) -> None:
+    scores, path = scores_in_markdown(read_table(table)), FOLDER / f"{PRETRAINED}.pt"
     made = read_checkpoint(checkpoint)
     radars = radars_of(made["config"]["data"].get("path", ""), checkpoint)
     weights = forecast_weights(made)
@@ -57,7 +58,7 @@ def main(checkpoint: Path, scores: Path) -> None:
     }
     texts = {
         ".json": json.dumps(card, indent=1, ensure_ascii=False) + "\n",
-        ".md": in_markdown(card, table, validation_days(radars)),
+        ".md": in_markdown(card, scores, validation_days(radars)),
     }
     for suffix, text in texts.items():
         with written_whole(path.with_suffix(suffix)) as temporary:
@@ -98,7 +99,7 @@ def in_markdown(card: dict[str, object], scores: str, validated_on: str) -> str:
         " missing frames, and rates multiplied by a random factor. The epoch, the calibration and"
         f" the cuts were chosen on {validated_on}.", "",
         "## Limits", "", *(f"- {one}" for one in card["limits"]), "",
-        "## Scores", "", scores.strip(), "",
+        "## Scores", "", scores, "",
         "## Licence", "", f"The licence of the weights is {card['licence']} above.", "",
         f"Sealed {card['sealed']}: {card['bytes']:,} bytes, SHA-256 {card['sha256']}.", "",
     ])  # fmt: skip
@@ -107,6 +108,6 @@ def in_markdown(card: dict[str, object], scores: str, validated_on: str) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("scores", type=Path)
+    parser.add_argument("--table", type=Path, default=TABLE)
     given = parser.parse_args()
-    main(given.checkpoint, given.scores)
+    main(given.checkpoint, given.table)

@@ -107,7 +107,15 @@ RADARS = {
     ),
 }
 
-GROUPS = sorted({radar.group for radar in RADARS.values()})
+OWNERS = {
+    "dwd": "DWD",
+    "knmi": "KNMI",
+    "fmi": "FMI",
+    "mrms": "MRMS",
+    "meteofrance": "Météo-France",
+    "arpae": "ARPAE",
+}
+"""The groups of radars and who owns them, for the model card."""
 
 
 @dataclass(frozen=True)
@@ -192,64 +200,92 @@ class Event:
     """An event for scores, not used for training.
 
     Args:
+        title: radar and days, for the model card.
         path: path of the frames, with `{copies}` or `{raw}`.
         settings: overrides of `nowcast evaluate`.
     """
 
+    title: str
     path: str
     settings: tuple[str, ...]
 
 
 EVENTS = {
     "radolan": Event(
-        "{raw}/radolan.nc", ("period=[2018-05-17,2018-05-20]", "stride=24", "resamples=1000")
+        "RADOLAN, 17–20 May 2018",
+        "{raw}/radolan.nc",
+        ("period=[2018-05-17,2018-05-20]", "stride=24", "resamples=1000"),
     ),
     "radklim": Event(
-        "{copies}/radklim_1km_5min_pick.nc", ("period=[2017-05-14,2017-05-14]", "stride=24")
+        "RADKLIM, 14 May 2017",
+        "{copies}/radklim_1km_5min_pick.nc",
+        ("period=[2017-05-14,2017-05-14]", "stride=24"),
     ),
     "ry2020": Event(
-        "{copies}/ry2020_1km_5min_pick.nc", ("period=[2020-09-06,2020-09-07]", "stride=6")
+        "RADOLAN (RY), 6–7 September 2020",
+        "{copies}/ry2020_1km_5min_pick.nc",
+        ("period=[2020-09-06,2020-09-07]", "stride=6"),
     ),
     "knmi2010": Event(
-        "{copies}/knmi2010_1km_5min_pick.nc", ("period=[2010-08-26,2010-08-26]", "stride=6")
+        "KNMI, 26 August 2010",
+        "{copies}/knmi2010_1km_5min_pick.nc",
+        ("period=[2010-08-26,2010-08-26]", "stride=6"),
     ),
     "knmi2011": Event(
+        "KNMI, 10 September 2011",
         "{copies}/knmi2011_1km_5min_pick.nc",
         ("period=[2011-09-10T17:00,2011-09-10T23:30]", "stride=6"),
     ),
-    "fmi": Event("{copies}/fmi_1km_5min_pick.nc", ("period=[2016-09-28,2016-09-28]", "stride=6")),
+    "fmi": Event(
+        "FMI, 28 September 2016",
+        "{copies}/fmi_1km_5min_pick.nc",
+        ("period=[2016-09-28,2016-09-28]", "stride=6"),
+    ),
     "mrms": Event(
+        "MRMS, 10 June 2019, 2 km, 2 min, to 18 min",
         "{copies}/mrms_2km_2min_pick.nc",
         ("period=[2019-06-10,2019-06-10]", "stride=1", "lead_steps=9"),
     ),
     "meteonet_se": Event(
+        "Météo-France, August 2016",
         "{copies}/meteonet_se_1km_5min_pick.nc",
         ("period=[2016-08-21,2016-08-31]", "stride=1", "lead_steps=10"),
     ),
     "openrainer": Event(
+        "ARPAE, 17 September 2022, 15 min",
         "{copies}/openrainer_1km_15min_pick.nc",
         ("period=[2022-09-17,2022-09-17]", "stride=1", "lead_steps=4"),
     ),
     "mch2015": Event(
-        "{raw}/mch_aqc_gif/20150515/*", ("period=[2015-05-15,2015-05-15]", "stride=6")
+        "MeteoSwiss, 15 May 2015",
+        "{raw}/mch_aqc_gif/20150515/*",
+        ("period=[2015-05-15,2015-05-15]", "stride=6"),
     ),
     "mch2017": Event(
-        "{raw}/mch_aqc_gif/20170131/*", ("period=[2017-01-31,2017-01-31]", "stride=6")
+        "MeteoSwiss, 31 January 2017",
+        "{raw}/mch_aqc_gif/20170131/*",
+        ("period=[2017-01-31,2017-01-31]", "stride=6"),
     ),
     "bom": Event(
+        "BoM, 31 October 2020, 0.5 km, 10 min",
         "{raw}/bom_rf3_netcdf/**/*.nc",
         ("period=[2020-10-31,2020-10-31]", "stride=12", "lead_steps=6"),
     ),
     "openmrg": Event(
+        "SMHI, 27 August 2015, 2 km",
         "{raw}/openmrg_netcdf/*.nc",
         ("period=[2015-08-27,2015-08-27]", "stride=3", "data.units=mm h-1"),
     ),
-    "rmi": Event("{raw}/rmi_qpe_odim/*", ("period=[2021-07-04,2021-07-04]", "stride=6")),
+    "rmi": Event(
+        "RMI, 4 July 2021", "{raw}/rmi_qpe_odim/*", ("period=[2021-07-04,2021-07-04]", "stride=6")
+    ),
     "opera": Event(
+        "OPERA, 24 August 2018, 2 km, 15 min",
         "{raw}/opera_odyssey_odim_hdf5/20180824/*",
         ("period=[2018-08-24,2018-08-24]", "stride=6", "lead_steps=4"),
     ),
     "taasrad": Event(
+        "Trentino, June 2016, 3.75 km",
         "{raw}/taasrad19_netcdf/*2016*06*.nc",
         (
             "period=[2016-06-01,2016-06-30]",

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -19,7 +20,7 @@ from nowcast.pretrained import PRETRAINED, checkpoint_path
 from nowcast.training import checkpoints
 
 FOLDER = Path(__file__).parents[2] / "scripts" / "pretraining"
-NAMES = ("sources", "pretrain", "score", "seal")
+NAMES = ("sources", "card", "pretrain", "score", "seal")
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +116,80 @@ def test_half_of_the_corrections_of_the_averaged_weights_is_kept(
     assert packaged.keys() >= {*scripts["pretrain"].CORRECTIONS, *names}
 
 
+def table_of(scripts: dict[str, ModuleType], csi: dict[tuple[str, str], list[float]]) -> Any:
+    """Return scores of events and forecasts: CSI as given, all other scores 0.25."""
+    card = scripts["card"]
+    whats = ("brier", "reliability", "low", "high", "difference low", "difference high")
+    rows = {
+        key: {
+            "without": "dwd+knmi" if key == ("fmi", "model") else "", "cases": 4, "days": 12,
+            "crps": 0.25, **dict(zip(card.columns("csi"), values, strict=True)),
+            **{name: 0.25 for what in whats for name in card.columns(what)},
+        }
+        for key, values in csi.items()
+    }  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["event", "forecast"])
+
+
+def test_the_card_says_where_other_forecasts_are_better_and_the_mean_ratios(
+    scripts: dict[str, ModuleType],
+) -> None:
+    table = table_of(scripts, {
+        ("fmi", "extrapolation"): [0.2, 0.2, 0.2, 0.2, 0.2],
+        ("fmi", "lagrangian"): [0.2, 0.2, 0.2, 0.4, 0.2],
+        ("fmi", "model"): [0.3, 0.2, 0.1, 0.4, 0.2],
+        ("rmi", "extrapolation"): [0.5, 0.5, 0.5, 0.5, 0.5],
+        ("rmi", "lagrangian"): [0.5, 0.5, 0.5, 0.5, 0.5],
+        ("rmi", "sprog"): [0.4, 0.4, 0.4, 0.4, 0.6],
+        ("rmi", "model"): [0.5, 0.5, 0.5, 0.5, 0.5],
+    })  # fmt: skip
+    said = scripts["card"].scores_in_markdown(table)
+    words = " ".join(said.split())
+    assert "without ¹ DWD and KNMI. The other rows" in words
+    assert (
+        "| FMI, 28 September 2016 ¹ | 4 | .200 .200 .200 .200 .200 | – | – |"
+        " .200 .200 .200 .400 .200 | .300 .200 .100 .400 .200 |"
+    ) in said
+    assert "model to extrapolation 1.25, 1.00, 0.75, 1.50, 1.00;" in words
+    assert "in these of the 10 cases (thresholds in mm/h)." in words
+    assert "Extrapolation: FMI, 28 September 2016 (2). S-PROG: RMI, 4 July 2021 (10)." in words
+    assert "LINDA: nowhere." in words
+    assert "and .250 .250 .250 .250 .250 to .250 .250 .250 .250 .250 for the difference" in words
+    assert "| RMI, 4 July 2021 | 0.250, 0.250 | 250.0 250.0" in said
+
+
+def test_scores_of_other_pixels_are_not_put_into_the_same_table(
+    scripts: dict[str, ModuleType],
+) -> None:
+    """New scores of an event replace the earlier ones of the same forecasts."""
+    csi = [0.5, 0.4, 0.3, 0.2, 0.1]
+    before = table_of(scripts, {
+        ("fmi", "extrapolation"): csi, ("fmi", "linda"): csi, ("rmi", "extrapolation"): csi,
+    })  # fmt: skip
+    better = [0.6, 0.4, 0.3, 0.2, 0.1]
+    rows = table_of(scripts, {("fmi", "extrapolation"): csi, ("fmi", "model"): better})
+    found = scripts["score"].merged(before, rows)
+    assert sorted(found.index) == [
+        ("fmi", "extrapolation"), ("fmi", "linda"), ("fmi", "model"), ("rmi", "extrapolation"),
+    ]  # fmt: skip
+    again = table_of(scripts, {("fmi", "extrapolation"): csi, ("fmi", "model"): csi})
+    found = scripts["score"].merged(found, again)
+    assert found.loc[("fmi", "model"), "csi 0.5"] == 0.5 and len(found) == 4
+    other = table_of(scripts, {("fmi", "extrapolation"): better})
+    with pytest.raises(SystemExit, match=r"^fmi: extrapolation has other scores than in the table"):
+        scripts["score"].merged(found, other)
+    whole = table_of(scripts, {key: better for key in found.index if key[0] == "fmi"})
+    assert (scripts["score"].merged(found, whole).loc["fmi", "csi 0.5"] == 0.6).all()
+
+
+def test_the_card_in_the_package_holds_the_scores_of_the_table(
+    scripts: dict[str, ModuleType],
+) -> None:
+    card = scripts["card"]
+    package = Path(checkpoint_path(PRETRAINED)).with_suffix(".md").read_text()
+    assert card.scores_in_markdown(card.read_table()) in package
+
+
 def test_nothing_is_sealed_without_its_scores_or_of_other_data(
     scripts: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -126,15 +201,19 @@ def test_nothing_is_sealed_without_its_scores_or_of_other_data(
     }  # fmt: skip
     checkpoints.write_checkpoint(tmp_path / "a.pt", made)
     monkeypatch.setattr(seal, "read_checkpoint", lambda path: made)
+    scores = tmp_path / "scores.csv"
     with pytest.raises(FileNotFoundError):
-        seal.main(tmp_path / "a.pt", tmp_path / "scores.md")
-    (tmp_path / "scores.md").write_text("| radar | CSI |")
+        seal.main(tmp_path / "a.pt", scores)
+    names = ("extrapolation", "lagrangian", "model")
+    table_of(scripts, {("fmi", name): [0.2] * 5 for name in names}).to_csv(scores)
     made["config"]["data"]["path"] = "archive/*.nc"
     with pytest.raises(SystemExit, match=r"a\.pt: its data are archive/\*\.nc; give a checkpoint"):
-        seal.main(tmp_path / "a.pt", tmp_path / "scores.md")
+        seal.main(tmp_path / "a.pt", scores)
     assert not (tmp_path / "package").exists()
     made["config"]["data"]["path"] = "fmi, knmi2011"
-    seal.main(tmp_path / "a.pt", tmp_path / "scores.md")
+    seal.main(tmp_path / "a.pt", scores)
     card = (tmp_path / "package" / "pretrained.md").read_text()
     assert "| fmi |" in card and "| knmi2011 |" in card and "radolan" not in card
-    assert "(knmi2011)" in card and "(knmi2010)" not in card and "| radar | CSI |" in card
+    assert (
+        "(knmi2011)" in card and "(knmi2010)" not in card and "| FMI, 28 September 2016 ¹ |" in card
+    )

@@ -1,0 +1,188 @@
+"""The scores in the model card, made from scores.csv, the table that `score.py` fills."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from textwrap import fill
+
+import pandas as pd
+from sources import EVENTS, OWNERS
+
+TABLE = Path(__file__).with_name("scores.csv")
+THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)
+ENDS = ("low", "high")
+MODEL, LAGRANGIAN, EXTRAPOLATION = "model", "lagrangian", "extrapolation"
+NAMES = {
+    EXTRAPOLATION: "extrapolation",
+    "sprog": "S-PROG",
+    "linda": "LINDA",
+    LAGRANGIAN: "Lagrangian probability, cuts",
+    MODEL: "the model",
+}
+WIDTH = 100
+LEAST_DAYS = 10
+"""Least number of days for bootstrap intervals over days."""
+
+INTRODUCTION = (
+    "Mean CSI over the lead times of an hour at 0.5, 1, 2, 5 and 10 mm/h, on radars that were not"
+    " used in training, on the pixels that all forecasts cover. The model of a row with a number"
+    " was trained and calibrated without {marks}. The other rows are scores of the model in the"
+    " package. The Lagrangian probability forecast is not trained; its calibration and cuts come"
+    " from the same validation days, in the same way as those of the model. What the network and"
+    " the other thresholds add to the probabilities was halved after training. One half was chosen"
+    " on 16 May 2018 (RADOLAN) and on the two KNMI events, so the KNMI rows are not independent of"
+    " that choice."
+)
+ABOUT_PROBABILITIES = (
+    "Scores of probabilities at these thresholds. CRPS is in mm/h; reliability is the largest"
+    " distance from the diagonal of the reliability diagram:"
+)
+
+
+def column(what: str, threshold: float) -> str:
+    """Return the column of a score at a threshold in mm/h."""
+    return f"{what} {threshold:g}"
+
+
+def columns(what: str) -> list[str]:
+    """Return the columns of a score at all thresholds."""
+    return [column(what, threshold) for threshold in THRESHOLDS]
+
+
+def read_table(path: Path = TABLE) -> pd.DataFrame:
+    """Return the scores; each row is an event and a forecast."""
+    return pd.read_csv(path, index_col=["event", "forecast"]).fillna({"without": ""})
+
+
+def scores_in_markdown(table: pd.DataFrame) -> str:
+    """Return the tables of scores, in words and numbers, of all events with a row of `MODEL`."""
+    models = table.xs(MODEL, level="forecast")
+    models = models.loc[[event for event in EVENTS if event in models.index]]
+    left_out = [groups for groups in models["without"].drop_duplicates() if groups]
+    marks = dict(zip(left_out, "¹²³⁴⁵⁶⁷⁸⁹", strict=False))
+    titles = {
+        event: f"{EVENTS[event].title} {marks.get(groups, '')}".strip()
+        for event, groups in models["without"].items()
+    }
+    said = "; ".join(f"{mark} {owners(groups)}" for groups, mark in marks.items())
+    return "\n\n".join(
+        [
+            fill(INTRODUCTION.format(marks=said), WIDTH),
+            skill_table(table, titles),
+            fill(mean_ratios(table, list(titles)), WIDTH),
+            fill(better_than_model(table, list(titles)), WIDTH),
+            fill(intervals(table, titles), WIDTH),
+            fill(ABOUT_PROBABILITIES, WIDTH),
+            probability_table(table, titles),
+        ]
+    )
+
+
+def owners(groups: str) -> str:
+    """Return the owners of groups of radars that are joined by '+'."""
+    return in_words(OWNERS[group] for group in groups.split("+"))
+
+
+def skill_table(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Return the CSI of each forecast (columns) for each event."""
+    rows = [["radar", "cases", *NAMES.values()]]
+    for event, title in titles.items():
+        cells = [short(table, event, name, "csi") for name in NAMES]
+        rows.append([title, str(table.loc[(event, MODEL), "cases"]), *cells])
+    return in_rows(rows)
+
+
+def probability_table(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Return CRPS, Brier score and reliability of the probability forecasts for each event."""
+    rows = [
+        ["radar", "CRPS: Lagrangian probability, model"]
+        + ["Brier score × 1000 of Lagrangian probability", "of the model"]
+        + ["reliability of the model"]
+    ]
+    for event, title in titles.items():
+        crps = ", ".join(f"{table.loc[(event, name), 'crps']:.3f}" for name in (LAGRANGIAN, MODEL))
+        brier = [
+            " ".join(f"{1000 * value:.1f}" for value in table.loc[(event, name), columns("brier")])
+            for name in (LAGRANGIAN, MODEL)
+        ]
+        rows.append([title, crps, *brier, short(table, event, MODEL, "reliability")])
+    return in_rows(rows)
+
+
+def mean_ratios(table: pd.DataFrame, events: list[str]) -> str:
+    """Return the mean ratio of the CSI of two forecasts over the events."""
+
+    def ratio(name: str, other: str) -> str:
+        one, two = (
+            table.xs(which, level="forecast").loc[events, columns("csi")] for which in (name, other)
+        )
+        return ", ".join(f"{value:.2f}" for value in (one / two).mean())
+
+    return (
+        "Mean ratios of CSI at the five thresholds: model to extrapolation"
+        f" {ratio(MODEL, EXTRAPOLATION)}; Lagrangian probability forecast to extrapolation"
+        f" {ratio(LAGRANGIAN, EXTRAPOLATION)}; model to Lagrangian probability forecast"
+        f" {ratio(MODEL, LAGRANGIAN)}."
+    )
+
+
+def better_than_model(table: pd.DataFrame, events: list[str]) -> str:
+    """Return the events and thresholds at which another forecast has a higher CSI."""
+    said = []
+    for name in (name for name in NAMES if name != MODEL):
+        found = []
+        for event in events:
+            if (event, name) in table.index:
+                csi, models = (table.loc[(event, one), columns("csi")] for one in (name, MODEL))
+                above = [
+                    f"{limit:g}"
+                    for limit, one, model in zip(THRESHOLDS, csi, models, strict=True)
+                    if round(one, 3) > round(model, 3)
+                ]
+                found += [f"{EVENTS[event].title} ({', '.join(above)})"] if above else []
+        said.append(f"{NAMES[name][0].upper()}{NAMES[name][1:]}: {'; '.join(found) or 'nowhere'}.")
+    cells = len(events) * len(THRESHOLDS)
+    return (
+        f"Other forecasts are better than the model in these of the {cells} cases (thresholds in"
+        f" mm/h). {' '.join(said)}"
+    )
+
+
+def intervals(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+    """Return intervals for the events of many days, and say that the other events have none."""
+    said = []
+    for event, title in titles.items():
+        if (days := table.loc[(event, MODEL), "days"]) >= LEAST_DAYS:
+            ends = {
+                (name, of): " to ".join(short(table, event, name, f"{of}{end}") for end in ENDS)
+                for name, of in ((MODEL, ""), (EXTRAPOLATION, ""), (MODEL, "difference "))
+            }
+            said.append(
+                f" {title} ({days} days): {ends[MODEL, '']} for the model,"
+                f" {ends[EXTRAPOLATION, '']} for extrapolation, and"
+                f" {ends[MODEL, 'difference ']} for the difference of the model from"
+                " extrapolation."
+            )
+    return (
+        f"Events of fewer than {LEAST_DAYS} days have no bootstrap intervals over days. The 95 %"
+        f" intervals of the others are:{''.join(said)}"
+    )
+
+
+def short(table: pd.DataFrame, event: str, name: str, what: str) -> str:
+    """Return the scores at all thresholds with three decimals; '–' if the event was not scored."""
+    if (event, name) not in table.index:
+        return "–"
+    values = table.loc[(event, name), columns(what)]
+    return " ".join(f"{value:.3f}".replace("0.", ".", 1) for value in values)
+
+
+def in_rows(rows: list[list[str]]) -> str:
+    """Return a Markdown table; the first row is its head."""
+    head, *others = rows
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *others])
+
+
+def in_words(names: Iterable[str]) -> str:
+    """Return names as 'a, b and c'."""
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
