@@ -27,6 +27,7 @@ from nowcast.report.pictures.colours import (
     PROBABILITY_CLASSES,
     RATE_CLASSES,
 )
+from nowcast.report.pictures.panel import wrapped
 from nowcast.report.pictures.stamps import stamps_figure
 
 START = datetime(2026, 6, 2, 23, 54)
@@ -352,3 +353,18 @@ def test_a_failure_of_ffmpeg_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     ):
         films.write_mp4(tmp_path / "a.mp4", [np.zeros((400, 400, 3), np.uint8)] * 3, 4)
     assert [file.name for file in tmp_path.iterdir()] == ["ffmpeg"]
+
+
+@pytest.mark.parametrize("inches", [0.8, 1.1, 2.2])
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("extrapolation", ["extrapolation"]),
+        ("model: probability of ≥ 1 mm/h", ["model:", "probability", "of", "≥", "1", "mm/h"]),
+        ("lagrangian_probability", ["lagrangian_", "probability"]),
+    ],
+)
+def test_the_name_of_a_forecast_is_broken_between_words(
+    name: str, words: list[str], inches: float
+) -> None:
+    assert wrapped(name, inches).replace("_", "_ ").split() == words

@@ -28,6 +28,7 @@ Degrees = tuple[npt.ArrayLike, npt.ArrayLike]
 _FINEST = 1000  # pixels of a frame along an axis that are drawn: no panel has more
 _DOT = 0.01  # of the longer side of a frame: a smaller island is invisible
 _HALO = "#ffffff"
+_LONGEST_WORD = 15  # letters of a word in a label that is not broken, such as "extrapolation"
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,13 @@ def empty(panel: "Axes") -> None:
 
 
 def wrapped(name: str, inches: float) -> str:
-    """Return a name wrapped to a width in inches, also after underscores."""
-    name = name.replace("≥ ", "≥\u00a0")
-    return fill(name.replace("_", "_ "), max(8, round(10 * inches))).replace("_ ", "_")
+    """Return a name wrapped to a width in inches, also after underscores. A word is broken only if
+    it has more letters than `_LONGEST_WORD`.
+    """
+    name = name.replace("≥ ", "≥\u00a0").replace("_", "_ ")
+    longest = max(map(len, name.split()), default=0)
+    width = max(8, round(10 * inches), min(longest, _LONGEST_WORD))
+    return fill(name, width).replace("_ ", "_")
 
 
 def draw_frame(panel: "Axes", name: str, frame: Panel, look: Look) -> tuple[Any, Any]:
