@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from nowcast.arrays import Float64Array
-from nowcast.places.curve import QUANTILES, SUMS, PlaceForecast, largest
+from nowcast.places.curve import QUANTILES, PlaceForecast, largest
 
 AmountSource = Literal["members", "file", "expected rates", "rates"]
 """The source of a sum: the mean of the members' sums, the sum in a file, the sum of the expected
@@ -141,7 +141,7 @@ def answers_of(curve: PlaceForecast, observed: float | None = None) -> Answers:
         None if stops is None else Turn(curve.times[stops], _complement(curve, stops)),
         None if again is None else curve.times[again],
         _heaviest(curve),
-        {minutes: amount_of(curve, minutes) for minutes in SUMS},
+        {minutes: amount_of(curve, minutes) for minutes in curve.sum_minutes},
         curve.times[count - 1] if count else None,
     )
 

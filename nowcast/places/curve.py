@@ -13,6 +13,7 @@ from nowcast.forecast.file_accumulation import (
     ACCUMULATION,
     ACCUMULATION_PROBABILITY,
     AMOUNT_THRESHOLD,
+    accumulation_variables,
 )
 from nowcast.forecast.file_members import MEMBER_RATE, REALIZATION
 from nowcast.forecast.file_probability import PROBABILITY, THRESHOLD
@@ -24,7 +25,7 @@ from nowcast.radar.times import Times
 
 QUANTILES = (0.1, 0.5, 0.9)
 SUMS = (30, 60)
-"""Lengths of sums in minutes, from the reference time on."""
+"""Lengths in minutes of the sums that every place has, from the reference time on."""
 LEAST_THRESHOLDS = 2
 """Fewer thresholds are not enough for an expected rate."""
 _THRESHOLDS = (WET_RATE, 1.0, 5.0, 10.0)  # mm/h, for members in a forecast without thresholds
@@ -109,6 +110,11 @@ class PlaceForecast:
         return np.asarray(np.where(known > 0, wet / np.maximum(known, 1), np.nan))
 
     @property
+    def sum_minutes(self) -> list[int]:
+        """The lengths of sums in minutes: those of `SUMS` and those in the file."""
+        return sorted({*SUMS, *self.pixel_sums})
+
+    @property
     def rain_threshold(self) -> float:
         """The least rate of rain in mm/h: 0.1, or the lowest threshold of a forecast with
         probabilities but none for 0.1 mm/h.
@@ -172,7 +178,7 @@ def curve_at(forecast: xr.Dataset, place: Place, pixels: Pixels | None = None) -
 def _sums(forecast: xr.Dataset, name: str, index: Index) -> dict[int, Float64Array]:
     """Return by minutes the values (…, n) of the variables whose name starts with `name`."""
     found = dict[int, Float64Array]()
-    for minutes in SUMS:
+    for minutes in sorted(set(accumulation_variables(forecast).values())):
         steps = np.flatnonzero(np.isclose(forecast[LEAD_TIME].values, minutes))
         if f"{name}{minutes}min" in forecast and steps.size:
             sums = forecast[f"{name}{minutes}min"].isel(time=int(steps[0]))

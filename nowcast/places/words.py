@@ -10,7 +10,6 @@ from nowcast.forecast.dataset import REFERENCE_TIME, method_name
 from nowcast.places.answers import Amount, Answers, Turn
 from nowcast.places.zone import clock, local, zone_name
 
-_OVER = {30: "the next 30 minutes", 60: "the next hour"}
 _LEAST = 0.1
 """Least sum in mm that is mentioned when no rain is forecast."""
 
@@ -133,10 +132,18 @@ def _sums(answers: Answers) -> list[str]:
     }
     longest = max((minutes for minutes, one in told.items() if one.probabilities), default=None)
     said = [
-        f"{_amount(one)} expected in {_OVER[minutes]}{_chances(one) if minutes == longest else ''}"
+        f"{_amount(one)} expected in the next {_over(minutes)}"
+        f"{_chances(one) if minutes == longest else ''}"
         for minutes, one in told.items()
     ]
     return [", ".join(said)] if said else []
+
+
+def _over(minutes: int) -> str:
+    hours, rest = divmod(minutes, 60)
+    if rest:
+        return f"{minutes} minutes"
+    return "hour" if hours == 1 else f"{hours} hours"
 
 
 def _chances(one: Amount) -> str:

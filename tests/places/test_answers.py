@@ -235,6 +235,21 @@ def test_the_sum_that_a_file_has_is_the_one_that_is_told() -> None:
     assert millimetres(answers.sums[30]) == 2.0 and millimetres(answers.sums[60]) == 3.0
 
 
+def test_sums_of_other_lengths_in_a_file_are_told_too() -> None:
+    forecast = forecast_of(24 * [3.0])
+    sums = [
+        FileAccumulation(minutes, np.full((24, 3, 4), minutes / 10, np.float32))
+        for minutes in (15, 120, 180)
+    ]
+    answers = answers_of(curve_at(with_accumulations(forecast, sums), Place("a", *HERE)))
+    told = {minutes: amount and amount.amount for minutes, amount in answers.sums.items()}
+    assert told == pytest.approx({15: 1.5, 30: 1.5, 60: 3.0, 120: 12.0})
+    assert in_words(answers, UTC).endswith(
+        "1.5 mm expected in the next 15 minutes, 1.5 mm expected in the next 30 minutes, 3 mm"
+        " expected in the next hour, 12 mm expected in the next 2 hours."
+    )
+
+
 def test_the_sum_of_a_circle_is_that_of_its_wettest_pixel() -> None:
     forecast = forecast_of([6.0, 0, 0, 0, 0, 0])
     forecast["precipitation_rate"][1, 1, 2] = 12.0
