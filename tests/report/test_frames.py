@@ -114,7 +114,11 @@ def test_sums_have_a_scale_in_mm_and_begin_when_the_first_has_ended() -> None:
     )
     assert [axes.get_ylabel() for axes in figure.axes][-3:] == ["mm/h", "mm", "probability"]
     early, late = figure.axes[2:4]
-    assert (early.texts[:], early.get_images(), early.get_title()) == ([], [], "")
+    assert ([t.get_text() for t in early.texts], early.get_images(), early.get_title()) == (
+        ["model: sum over 10\nmin"],
+        [],
+        "",
+    )
     assert late.get_title() == "+10 min"
     image = late.get_images()[0]
     assert image.get_cmap()(image.norm(7.0))[:3] == to_rgb(RATE_CLASSES[5.0])
@@ -133,11 +137,11 @@ def test_sums_are_drawn_at_the_lead_times_that_have_one() -> None:
     of_row = [figure.axes[6 * row : 6 * row + 6] for row in range(3)]
     drawn = [[len(panel.get_images()) for panel in row] for row in of_row]
     assert drawn == [[1] * 6, [0, 0, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]]
-    said = [text.get_text() for row in of_row for panel in row for text in panel.texts
-            if text.get_visible()]  # fmt: skip
-    assert said == ["no sum"]
+    said = [[text.get_text() for text in panel.texts if text.get_visible()] for panel in of_row[1]]
+    assert said == [[], ["observed: sum over\n30 min"], [], ["no sum"], [], []]
     assert of_row[1][2].get_title() == "+30 min"
-    assert [panel.get_ylabel() != "" for panel in of_row[1]] == [False] * 2 + [True] + [False] * 3
+    assert [panel.get_ylabel() for panel in of_row[1]] == [""] * 6
+    assert of_row[0][0].get_ylabel() == "model"
     early = frames.frames_figure(None, {"model": rain}, minutes, "Rain", amounts={"a": [None] * 12})
     assert early.axes[6].texts[0].get_text() == "no sum"
 

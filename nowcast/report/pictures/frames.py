@@ -43,6 +43,8 @@ from nowcast.report.pictures.panel import (
 from nowcast.untrusted.files import importing_plainly
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
     from nowcast.report.pictures.figure import Picture
 
 PanelFrames = Sequence[Any] | npt.ArrayLike
@@ -302,13 +304,14 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look, foot: str = "") 
     for number, ((name, frames), line) in enumerate(zip(rows, panels, strict=True)):
         for panel in line:
             empty(panel)
-        shown = line[columns - len(frames) :]
-        shown[0].set_ylabel(wrapped(name, _PANEL * look.tall), fontsize=10, color=INK)
+        before = columns - len(frames)
+        shown = line[before:]
+        _name_row(line, before, wrapped(name, _PANEL * look.tall))
         times = [when for when, _ in frames]
         lowest = number == len(rows) - 1
         for panel, (when, frame) in zip(shown, frames, strict=True):
             draw_frame(panel, name, frame, look)
-            draw_graticule(panel, look, at_left=panel is shown[0], at_bottom=lowest)
+            draw_graticule(panel, look, at_left=panel is line[0], at_bottom=lowest)
             panel.set_title("" if times == above else when, fontsize=8.5, color=INK, pad=3)
         above = times
     draw_scale(panels[0, columns - len(rows[0][1])], look)
@@ -317,6 +320,28 @@ def _panel_figure(rows: list[PanelRow], title: str, look: Look, foot: str = "") 
     groups = {kind: panels[kinds == kind] for kind in UNITS if kind in kinds}
     draw_legend(figure, groups, len(rows), look)
     return figure
+
+
+def _name_row(line: Sequence["Axes"], before: int, name: str) -> None:
+    """Name a row left of its first frame: in the last of the empty panels before it, if any, where
+    the name takes no room from the rows above.
+    """
+    if not before:
+        line[0].set_ylabel(name, fontsize=10, color=INK)
+        return
+    panel = line[before - 1]
+    panel.text(
+        0.96,
+        0.5,
+        name,
+        transform=panel.transAxes,
+        rotation=90,
+        ha="right",
+        va="center",
+        multialignment="center",
+        fontsize=10,
+        color=INK,
+    )
 
 
 def _film(

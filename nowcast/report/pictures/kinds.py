@@ -18,7 +18,7 @@ Kind = Literal["rate", "amount", "probability"]
 UNITS: Mapping[Kind, str] = {"rate": "mm/h", "amount": "mm", "probability": "probability"}
 """The label of each kind's colour scale; rows of these kinds follow in this order."""
 BLANK: Mapping[Kind, str] = {
-    "rate": "not observed", "amount": "no sum", "probability": "not observed",
+    "rate": "not observed", "amount": "no sum", "probability": "no probability",
 }  # fmt: skip
 """The words in place of an absent frame: a film begins before the first sum has ended."""
 
