@@ -27,7 +27,8 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
         hour (probability 0.55 of at least 2 mm, 0.1 of 5 mm)." Rain "may start" or "may stop" if
         the probability is below 0.5. The first clock time names its zone; all do if the clocks
         change in between. A sum is the expected amount; when the rates show no rain, it is given
-        from 0.1 mm on. The longest sum has its probabilities.
+        if it or the highest quantile of the members is at least 0.1 mm. The longest sum has its
+        probabilities.
 
     Example:
         >>> from datetime import UTC
@@ -128,7 +129,7 @@ def _sums(answers: Answers) -> list[str]:
     told = {
         minutes: one
         for minutes, one in answers.sums.items()
-        if one is not None and (answers.heaviest or one.quantiles or one.amount >= _LEAST)
+        if one is not None and (answers.heaviest or _most(one) >= _LEAST)
     }
     longest = max((minutes for minutes, one in told.items() if one.probabilities), default=None)
     said = [
@@ -152,12 +153,18 @@ def _chances(one: Amount) -> str:
     return f" (probability {said.replace('of', 'of at least', 1)})" if said else ""
 
 
+def _most(one: Amount) -> float:
+    """Return the expected sum in mm, or the highest quantile of the members if it is larger."""
+    return max(one.amount, *(one.quantiles or {}).values(), 0.0)
+
+
 def _amount(one: Amount) -> str:
     amount = "under 0.1" if 0 < one.amount < 0.05 else _rounded(one.amount)
     if one.quantiles is None:
         return f"{amount} mm"
     low, high = (_rounded(one.quantiles[q]) for q in (min(one.quantiles), max(one.quantiles)))
-    return f"{amount} mm ({low} to {high} mm in 8 of 10 members)"
+    span = low if low == high else f"{low} to {high}"
+    return f"{amount} mm ({span} mm in 8 of 10 members)"
 
 
 def _may(verb: str, turn: Turn) -> str:

@@ -172,6 +172,23 @@ def test_members_tell_the_probability_and_quantiles_of_a_sum() -> None:
     )
 
 
+def test_a_dry_place_is_told_a_sum_of_members_from_a_tenth_of_a_millimetre_on() -> None:
+    """The expected sum or its highest quantile reaches 0.1 mm; equal quantiles are named once."""
+    members = np.zeros((12, 20, 3, 4))
+    members[:, 0, 1, 1] = 0.1  # one of twenty drizzles
+    forecast = with_members(forecast_of(12 * [0.0]), members)
+    curve = curve_at(forecast, Place("a", *HERE))
+    assert "expected" not in in_words(answers_of(curve, 0.0), UTC)
+    members[:, 0, 1, 1] = 6.0
+    forecast = with_members(forecast_of(12 * [0.0]), members)
+    words = in_words(answers_of(curve_at(forecast, Place("a", *HERE)), 0.0), UTC)
+    assert "0.3 mm (0 mm in 8 of 10 members) expected in the next hour" in words
+    members[:, :4, 1, 1] = 0.3  # the mean is 0.06 mm
+    forecast = with_members(forecast_of(12 * [0.0]), members)
+    words = in_words(answers_of(curve_at(forecast, Place("a", *HERE)), 0.0), UTC)
+    assert "0.1 mm (0 to 0.3 mm in 8 of 10 members) expected in the next hour" in words
+
+
 def test_members_tell_a_sum_and_its_thresholds_though_a_file_has_another_sum() -> None:
     members = np.zeros((12, 4, 3, 4))
     members[:, :, 1, 1] = [0, 1, 2, 9]
