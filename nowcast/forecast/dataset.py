@@ -299,9 +299,8 @@ def _of_another_program(path: Path) -> xr.Dataset:
 def _read_whole(path: Path, *, pixels: bool = True) -> xr.Dataset:
     """Read a file, or all but its pixels; equivalent units and times are converted to ours."""
     if not path.is_file():
-        raise MissingInputError(
-            f"{path}: no such forecast file; give a file that 'nowcast predict' wrote."
-        )
+        what = "is a folder" if path.is_dir() else "no such forecast file"
+        raise MissingInputError(f"{path}: {what}; give a file that 'nowcast predict' wrote.")
     try:
         dataset, large = isolated(path, _load, path, _AT_ONCE, pixels)
         for one in large:

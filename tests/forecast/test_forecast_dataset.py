@@ -356,7 +356,7 @@ def refusal(path: Path, error: type[Exception]) -> str:
 def test_what_is_no_forecast_file_is_refused(path: Path) -> None:
     path.parent.mkdir()
     assert "no such forecast file" in refusal(path, MissingInputError)
-    assert "no such forecast file" in refusal(path.parent, MissingInputError)
+    assert "is a folder; give a file" in refusal(path.parent, MissingInputError)
     for content in (b"", b"not NetCDF at all", b"\x89HDF\r\n\x1a\n and no more"):
         path.write_bytes(content)
         assert "not a whole NetCDF file" in refusal(path, DataError)
