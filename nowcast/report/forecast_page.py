@@ -151,6 +151,7 @@ def values_of(page: ForecastPage) -> dict[str, Any]:
         "chart_width": round(100 * CHART_WIDTH, 2),
         "warnings": list(page.warnings),
         "chance_of": next((one.threshold for one in page.places if one.threshold), None),
+        "has_members": any(one.high is not None for one in page.places),
         "about": list(page.about),
         "by_other": page.by_other,
     }  # fmt: skip

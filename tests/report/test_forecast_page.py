@@ -146,6 +146,16 @@ def test_the_curve_of_a_place_shows_what_is_wet_and_is_left_out_where_all_is_dry
     assert chart_of(replace(dry, rates=np.full(4, np.nan), chance=None), minutes, 1) is None
 
 
+def test_the_band_of_members_is_explained_where_there_is_one(
+    page: ForecastPage, written: Path, tmp_path: Path
+) -> None:
+    words = "Grey band: the rates of 8 of 10 members."
+    low, high = np.zeros(LEADS), np.full(LEADS, 9.0)
+    place = replace(page.places[0], low=low, high=high)
+    made = write_forecast_page(tmp_path / "index.html", replace(page, places=[place]))
+    assert words in made.read_text() and words not in written.read_text()
+
+
 def test_what_users_and_files_say_stays_text_and_nothing_is_loaded(written: Path) -> None:
     text = written.read_text()
     assert HOSTILE not in text and text.count("<script") == 2 == text.count("</script>")
