@@ -617,6 +617,11 @@ def _problem(dataset: xr.Dataset) -> str:
 
 def _problem_of_values(dataset: xr.Dataset) -> str:
     """Return what makes the values impossible in a forecast; empty if nothing does."""
+    leads = dataset[LEAD_TIME].values
+    if not leads.size:
+        return "it has no lead time"
+    if not (np.diff(leads, prepend=0.0) > 0).all():
+        return f"{LEAD_TIME!r} does not rise from above 0"
     rates = dataset[RATE]
     if rates.dtype.kind == "f" and np.isinf(rates.values).any():
         return f"{RATE!r} holds infinite values"

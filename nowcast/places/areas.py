@@ -129,6 +129,6 @@ def _rings(feature: Feature) -> tuple[Float64Array, ...]:
                 f"{where}: a point lies beyond 180 degrees of longitude; give degrees from -180 to"
                 " 180."
             )
-        if (np.abs(np.diff(ring[:, 0])) > 180.0).any():
+        if (np.abs(np.diff(ring[:, 0], append=ring[0, 0])) > 180.0).any():
             raise DataError(f"{where}: crosses the date line; cut it there into two polygons.")
     return feature.lines

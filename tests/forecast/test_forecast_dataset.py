@@ -28,6 +28,7 @@ from nowcast.errors import (
 )
 from nowcast.forecast.dataset import (
     build_forecast,
+    check_forecast,
     find_forecasts,
     open_forecast,
     read_reference_time,
@@ -434,6 +435,20 @@ def test_a_damaged_reference_time_is_refused_for_lead_times_tell_it_again(path: 
     with netCDF4.Dataset(path, "a") as file:
         file["forecast_reference_time"][...] += 1440
     assert "'lead_time' is not the time since 'forecast_reference_time'" in refusal(path, DataError)
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [([], "lead time"), ([1, 0], "does not rise"), ([0, 0, 1], "does not rise")],
+)
+def test_a_forecast_without_rising_lead_times_is_refused(
+    path: Path, steps: list[int], said: str
+) -> None:
+    forecast = forecast_of().isel(time=steps)
+    write_forecast(forecast, path)
+    assert said in refusal(path, DataError)
+    with pytest.raises(DataError, match=said):
+        check_forecast(forecast)
 
 
 def test_the_reference_time_of_our_files_alone_is_read_without_the_rest(

@@ -101,6 +101,7 @@ def test_an_area_narrower_than_a_pixel_has_the_pixels_that_it_crosses(tmp_path: 
         (feature("Polygon", [square(190, 1, 191, 2)]), "beyond 180 degrees of longitude"),
         (feature("Polygon", [square(51, 100, 52, 101)]), "or 90 of latitude"),
         (feature("Polygon", [square(179, 1, -179, 2)]), "crosses the date line"),
+        (feature("Polygon", [[[170, 0], [10, 60], [-170, 0]]]), "crosses the date line"),
     ],
 )  # fmt: skip
 def test_what_is_no_area_is_named(tmp_path: Path, document: Any, message: str) -> None:
