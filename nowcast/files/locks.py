@@ -35,6 +35,7 @@ _LOCK_POLL = 0.05  # seconds between tries for a lock
 _NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
 # seconds during which a lock file without a process name may still be incomplete
 _NAMELESS = 60.0
+_MOST_GONE = 1000
 
 
 class _HeldError(Exception):
@@ -101,10 +102,12 @@ def _locked(path: Path, until: float) -> int:
     Errors: TryLaterError if another process still holds it then; CannotCreateError,
     InputOutputError.
     """
+    gone = 0  # times in a row
     while True:
         try:
             return _try(path)
         except _HeldError as error:
+            gone = 0
             if time.monotonic() >= until:
                 by = (
                     f" ({error.holder}; this file system has no locks, so remove {path.name} if"
@@ -117,7 +120,10 @@ def _locked(path: Path, until: float) -> int:
                     " it is done."
                 ) from None
             time.sleep(_LOCK_POLL)
-        except FileNotFoundError:  # the last holder removed file and folder
+        except FileNotFoundError as error:  # the last holder removed file and folder
+            gone += 1
+            if gone > _MOST_GONE:  # a folder that takes no files, such as /proc
+                raise _not_locked(path, error) from error
             make_folder(path.parent)
         except OSError as error:
             raise _not_locked(path, error) from error

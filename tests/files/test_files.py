@@ -646,3 +646,9 @@ def test_what_fails_leaves_no_empty_folder(tmp_path: Path) -> None:
     with pytest.raises(CannotCreateError):
         make_folder(tmp_path / "new" / ("a" * 300))
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no file system that takes no files")
+def test_a_folder_that_takes_no_files_is_refused_at_once() -> None:
+    with pytest.raises(CannotCreateError, match=r"^/proc: cannot be locked"), only_writer("/proc"):
+        pass
