@@ -169,9 +169,12 @@ def open_file_cases(
     made them.
     """
     paths = find_forecasts(path)
-    heads, times = list[xr.Dataset](), list[Any]()
-    for one in map(open_forecast, paths):
+    heads, times, too_high = list[xr.Dataset](), list[Any](), list[str]()
+    for file, one in zip(paths, map(open_forecast, paths), strict=True):
         heads.append(_head_of(one, heads[0] if heads else one))
+        highest = float(one[RATE].max())
+        if highest > data.max_rate:
+            too_high.append(f"{file} holds {highest:.4g} mm/h")
         times += [one["forecast_reference_time"].values, one["time"].values[-1]]
     first, name = heads[0], name or name_of(heads)
     if name in config.baseline:
@@ -200,9 +203,17 @@ def open_file_cases(
         )
         for name in config.baseline
     }  # fmt: skip
-    return FileCases(
+    cases = FileCases(
         name, paths, heads, rates, grid, baselines, input_steps, may_miss(config, input_steps)
     )
+    if too_high:
+        cases.remarks.append(
+            f"{len(too_high)} of {len(paths)} forecasts hold rates above"
+            f" data.max_rate={data.max_rate:g} mm/h; check the unit in the files; the first:"
+            f" {too_high[0]}"
+        )
+        log.warning("%s", cases.remarks[-1])
+    return cases
 
 
 def _head_of(forecast: xr.Dataset, first: xr.Dataset) -> xr.Dataset:

@@ -69,7 +69,7 @@ from nowcast.forecast.file_probability import (
 )
 from nowcast.forecast.memory import free_memory
 from nowcast.pretrained import model_names
-from nowcast.radar.grid import CRS, DIMS, RATE, UNITS
+from nowcast.radar.grid import CRS, DIMS, LEAST_RATE, RATE, UNITS
 from nowcast.radar.reading.units import quantity_of, rate_factor
 from nowcast.radar.series.other_forecasts import no_forecast, open_other_forecast
 from nowcast.signals import uninterrupted
@@ -625,6 +625,8 @@ def _problem_of_values(dataset: xr.Dataset) -> str:
     rates = dataset[RATE]
     if rates.dtype.kind == "f" and np.isinf(rates.values).any():
         return f"{RATE!r} holds infinite values"
+    if (rates.values < LEAST_RATE).any():
+        return f"{RATE!r} holds values below 0"
     problems = (probability_problem, member_problem, accumulation_problem)
     return next(filter(None, (problem(dataset) for problem in problems)), "")
 

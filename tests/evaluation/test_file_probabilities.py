@@ -85,6 +85,17 @@ def test_files_with_probabilities_are_scored_by_them_next_to_plain_baselines(
 
 
 @undrawn
+def test_rates_of_a_wrong_unit_are_remarked_on(run: Run, data: list[str]) -> None:
+    high = forecast(66)
+    high[RATE] = high[RATE] * 3.6e6
+    write_forecast(high, "forecasts/a.nc")
+    outcome = run("evaluate", *data, "forecasts=forecasts")
+    remark = "1 of 2 forecasts hold rates above data.max_rate=1000 mm/h; check the unit"
+    assert outcome.code == 0 and outcome.err.count(remark) == 1
+    assert remark in scores().attrs["remarks"] and "forecasts/a.nc holds" in outcome.err
+
+
+@undrawn
 def test_score_counts_as_the_command_does(run: Run, data: list[str]) -> None:
     grid, files = open_grid("rain.nc"), [f"forecasts/{name}.nc" for name in "ab"]
     assert run("evaluate", *data, "thresholds=[0.5,2]", "forecasts=forecasts").code == 0

@@ -551,6 +551,9 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
         "'precipitation_rate' holds infinite values": forecast.assign(
             precipitation_rate=rate.copy(data=np.full_like(rate.values, np.inf))
         ),
+        "'precipitation_rate' holds values below 0": forecast.assign(
+            precipitation_rate=rate - 9999
+        ),
     }
     ensemble = ensemble_of("nowhere")
     others["'precipitation_rate' has the dimensions ('realization', 'time'"] = ensemble.transpose(
