@@ -9,7 +9,9 @@ from sources import EVENTS, OWNERS
 
 TABLE = Path(__file__).with_name("scores.csv")
 THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)
+KEYS = ("event", "forecast")
 ENDS = ("low", "high")
+SCORES = ("csi", "brier", "reliability", *ENDS, *(f"difference {end}" for end in ENDS))
 MODEL, LAGRANGIAN, EXTRAPOLATION = "model", "lagrangian", "extrapolation"
 NAMES = {
     EXTRAPOLATION: "extrapolation",
@@ -49,12 +51,52 @@ def columns(what: str) -> list[str]:
 
 
 def read_table(path: Path = TABLE) -> pd.DataFrame:
-    """Return the scores; each row is an event and a forecast."""
-    return pd.read_csv(path, index_col=["event", "forecast"]).fillna({"without": ""})
+    """Return the scores; each row is an event and a forecast. Exit if it is no such table."""
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise SystemExit(
+            f"{path}: not a table of scores ({error}); give one that score.py wrote."
+        ) from error
+    numbers = ["cases", "days", "crps", *(name for what in SCORES for name in columns(what))]
+    missing = [name for name in (*KEYS, "without", *numbers) if name not in table]
+    if missing:
+        raise SystemExit(f"{path}: has no column {', '.join(missing)}; correct it, or score again.")
+    table = table.set_index(list(KEYS)).fillna({"without": ""})
+    groups = {group for joined in table["without"] for group in str(joined).split("+") if group}
+    for wrong, names in (
+        ("names unknown events", {*table.index.unique("event")} - EVENTS.keys()),
+        ("names unknown groups of radars", groups - OWNERS.keys()),
+        (
+            "has two rows of",
+            {" ".join(map(str, key)) for key in table.index[table.index.duplicated()]},
+        ),
+        ("holds text in", {*numbers} - {*table.select_dtypes("number")}),
+    ):
+        if names:
+            raise SystemExit(
+                f"{path}: {wrong} {', '.join(sorted(map(str, names)))}; correct it, or score again."
+            )
+    return table
+
+
+def refuse_missing_rows(table: pd.DataFrame) -> None:
+    """Exit if no event was scored for `MODEL`, or one of these lacks a forecast beside it."""
+    events = [event for event in EVENTS if (event, MODEL) in table.index]
+    missing = [
+        f"{event} {name}"
+        for event in events
+        for name in (LAGRANGIAN, EXTRAPOLATION)
+        if (event, name) not in table.index
+    ]
+    if missing or not events:
+        names = ", ".join(missing) or MODEL
+        raise SystemExit(f"the table of scores has no row of {names}; score it by score.py.")
 
 
 def scores_in_markdown(table: pd.DataFrame) -> str:
     """Return the tables of scores, in words and numbers, of all events with a row of `MODEL`."""
+    refuse_missing_rows(table)
     models = table.xs(MODEL, level="forecast")
     models = models.loc[[event for event in EVENTS if event in models.index]]
     left_out = [groups for groups in models["without"].drop_duplicates() if groups]

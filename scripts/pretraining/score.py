@@ -18,6 +18,7 @@ import xarray as xr
 from card import ENDS, EXTRAPOLATION, TABLE, THRESHOLDS, column, columns, read_table
 from sources import EVENTS, RADARS
 
+from nowcast.errors import NowcastError
 from nowcast.files import sha256, written_whole
 from nowcast.pretrained import checkpoint_path
 from nowcast.training.checkpoints import read_checkpoint
@@ -37,6 +38,11 @@ def main() -> None:
     parser.add_argument("--baselines", default=BASELINES)
     parser.add_argument("--table", type=Path, default=TABLE)
     given = parser.parse_args()
+    names = [name for name, _ in given.checkpoints] + re.findall(r"[^][, ]+", given.baselines)
+    if len(set(names)) < len(names):
+        parser.error(f"give each forecast a name of its own, not {', '.join(names)}.")
+    if given.table.exists():
+        read_table(given.table)  # before hours of scoring
     without = {name: groups_without(path) for name, path in given.checkpoints}
     for event in given.events:
         rows = rows_of(event, evaluated(event, given), without)
@@ -47,13 +53,19 @@ def main() -> None:
 
 
 def named(text: str) -> tuple[str, str]:
-    name, path = text.split("=", 1)
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CHECKPOINT, as model=best.pt.")
     return name, checkpoint_path(path)
 
 
 def groups_without(checkpoint: str) -> str:
     """Return the groups of radars that a training left out, joined by '+'."""
-    used = read_checkpoint(checkpoint)["config"]["data"]["path"].split(", ")
+    try:
+        config = read_checkpoint(checkpoint)["config"]
+    except NowcastError as error:
+        raise SystemExit(str(error)) from error
+    used = config["data"].get("path", "").split(", ")
     left = dict.fromkeys(radar.group for name, radar in RADARS.items() if name not in used)
     return "+".join(left)
 
@@ -73,7 +85,8 @@ def evaluated(name: str, given: argparse.Namespace) -> xr.Dataset:
             "thresholds=[0.5,1,2,5,10]", "fss_scales=[]", "batch_size=1",
             f"output={output}", *event.settings,
         ]  # fmt: skip
-        subprocess.run(command, check=True)
+        if code := subprocess.run(command).returncode:  # the command has said why
+            raise SystemExit(code)
     return xr.load_dataset(output / "scores.nc").sel(part="all")
 
 

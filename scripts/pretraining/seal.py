@@ -12,6 +12,7 @@ from pathlib import Path
 from card import TABLE, read_table, scores_in_markdown
 from sources import RADARS, VALIDATION, Radar
 
+from nowcast.errors import NowcastError
 from nowcast.files import sha256, written_whole
 from nowcast.forecast.any_grid import LONGEST_MINUTES, PIXEL_KM, TIMESTEP_MINUTES
 from nowcast.pretrained import FOLDER, PRETRAINED
@@ -28,7 +29,10 @@ LIMITS = (
 
 def main(checkpoint: Path, table: Path) -> None:
     scores, path = scores_in_markdown(read_table(table)), FOLDER / f"{PRETRAINED}.pt"
-    made = read_checkpoint(checkpoint)
+    try:
+        made = read_checkpoint(checkpoint)
+    except NowcastError as error:
+        raise SystemExit(str(error)) from error
     radars = radars_of(made["config"]["data"].get("path", ""), checkpoint)
     weights = forecast_weights(made)
     write_checkpoint(path, {

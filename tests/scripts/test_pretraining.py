@@ -190,6 +190,58 @@ def test_the_card_in_the_package_holds_the_scores_of_the_table(
     assert card.scores_in_markdown(card.read_table()) in package
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("crps", "other", "has no column crps; correct it"),
+        ("fmi,model", "FMI,model", "names unknown events FMI"),
+        ("dwd+knmi", "dwd+x", "names unknown groups of radars x"),
+        ("fmi,model", "fmi,lagrangian", "has two rows of fmi lagrangian"),
+        ("0.7", "x", "holds text in csi 10"),
+        ("event,", "event;", "has no column event"),
+        ("fmi,model", "fmi,linda", "no row of model; score it"),
+        ("fmi,lagrangian", "fmi,linda", "no row of fmi lagrangian; score it"),
+    ],
+)
+def test_a_table_with_missing_or_wrong_rows_or_columns_is_refused(
+    scripts: dict[str, ModuleType], old: str, new: str, said: str, tmp_path: Path
+) -> None:
+    card, path = scripts["card"], tmp_path / "scores.csv"
+    names = ("extrapolation", "lagrangian", "model")
+    text = table_of(scripts, {("fmi", name): [0.2, 0.2, 0.2, 0.2, 0.7] for name in names}).to_csv()
+    path.write_text(text.replace(old, new))
+    with pytest.raises(SystemExit, match=said):
+        card.scores_in_markdown(card.read_table(path))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["model"], "'model' is not NAME=CHECKPOINT"),
+        (["=pretrained"], "'=pretrained' is not NAME=CHECKPOINT"),
+        (["a=pretrained", "a=pretrained"], "give each forecast a name of its own, not a, a"),
+        (["linda=pretrained"], "give each forecast a name of its own, not linda, extra"),
+        (["a=none.pt"], "none.pt: no such checkpoint"),
+        (["a=pretrained", "--table", "bad.csv"], "bad.csv: has no column event, forecast"),
+    ],
+)
+def test_a_scoring_refuses_its_arguments_before_it_scores(
+    scripts: dict[str, ModuleType],
+    words: list[str],
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bad.csv").write_text("text\n")
+    monkeypatch.setattr(sys, "argv", ["score.py", "copies", "raw", "scores", *words])
+    with pytest.raises((SystemExit, UsageError)) as refused:
+        scripts["score"].main()
+    assert says in capsys.readouterr().err + str(refused.value)
+    assert not Path("scores").exists()
+
+
 def test_nothing_is_sealed_without_its_scores_or_of_other_data(
     scripts: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -202,7 +254,7 @@ def test_nothing_is_sealed_without_its_scores_or_of_other_data(
     checkpoints.write_checkpoint(tmp_path / "a.pt", made)
     monkeypatch.setattr(seal, "read_checkpoint", lambda path: made)
     scores = tmp_path / "scores.csv"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SystemExit, match=r"scores\.csv: not a table of scores \(.*No such file"):
         seal.main(tmp_path / "a.pt", scores)
     names = ("extrapolation", "lagrangian", "model")
     table_of(scripts, {("fmi", name): [0.2] * 5 for name in names}).to_csv(scores)
