@@ -34,6 +34,7 @@ from nowcast.errors import (
 )
 from nowcast.plugins import READERS, load_plugin, package_of, plugins
 from nowcast.radar.finding.archives import archive_in_words
+from nowcast.radar.placing.georeference import refuse_beyond_poles
 from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, explain, explained, first_line, unpacked
 from nowcast.radar.reading.units import ZR_RELATIONS, choose_units, quantity_of
@@ -101,6 +102,7 @@ def _described(path: Path, options: ReadOptions) -> RadarFile:
     name = format_of(path) if options.format == "auto" else options.format
     with _package_named(name, path):
         file: RadarFile = replace(reader(name).describe(path, options), format=name)
+    refuse_beyond_poles(file.place, str(path))
     units = choose_units(None, file.layout.units, f"{path}: its rain")
     if quantity_of(units) != "reflectivity":
         return file

@@ -1,12 +1,19 @@
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pyproj
 import pytest
 import xarray as xr
 
+from nowcast.errors import DataError
 from nowcast.radar import open_grid
-from nowcast.radar.placing.georeference import grid_mapping_from_proj, place_differs, place_of_grid
+from nowcast.radar.placing.georeference import (
+    grid_mapping_from_proj,
+    place_differs,
+    place_of_grid,
+    refuse_beyond_poles,
+)
 from nowcast.radar.placing.place import crs_in_words
 
 ONES = np.ones((2, 2, 2), dtype=np.float32)
@@ -206,3 +213,27 @@ def test_what_cf_has_no_word_for_is_no_warning_of_pyproj():
         warnings.simplefilter("error")
         crs = grid_mapping_from_proj(somerc, "here")
     assert crs is not None and crs.attrs["grid_mapping_name"] == "oblique_mercator"
+
+
+@pytest.mark.parametrize("name", ["y", "latitude"])
+def test_latitudes_beyond_the_poles_are_refused(name: str) -> None:
+    attrs = {"standard_name": "latitude"}
+    dims, good, bad = ("y", "x"), [[89.0], [90.0], [np.nan]], [[89.0], [-9999.0], [np.nan]]
+    if name == "y":
+        dims, good, bad = "y", [89.0, 90.0], [100.0, 101.0]
+    refuse_beyond_poles({name: xr.Variable(dims, good, attrs)}, "a.nc")
+    with pytest.raises(DataError, match=r"^a\.nc: holds a latitude of (100|-9999), but"):
+        refuse_beyond_poles({name: xr.Variable(dims, bad, attrs)}, "a.nc")
+    refuse_beyond_poles({"y": xr.Variable("y", [100.0, 101.0], {"units": "m"})}, "a.nc")
+
+
+def test_a_file_with_latitudes_beyond_the_poles_is_refused_by_name(tmp_path: Path) -> None:
+    rain = xr.DataArray(np.zeros((2, 3, 3), np.float32), dims=("time", "lat", "lon"))
+    rain.attrs = {"standard_name": "rainfall_rate", "units": "mm h-1"}
+    degrees = {"lat": [100.0, 100.1, 100.2], "lon": [5.0, 5.1, 5.2]}
+    times = np.array(["2020-01-01T00:00", "2020-01-01T00:05"], "datetime64[ns]")
+    file = xr.Dataset({"rain": rain}, coords={"time": times, **degrees})
+    file["lat"].attrs, file["lon"].attrs = {"units": "degrees_north"}, {"units": "degrees_east"}
+    file.to_netcdf(tmp_path / "a.nc")
+    with pytest.raises(DataError, match=r"a\.nc: holds a latitude of 100, but"):
+        open_grid(tmp_path / "a.nc")
