@@ -121,10 +121,10 @@ def _chances(noise: Tensor) -> Tensor:
     """Normal noise → the probability of a larger number: uniform from 0 to 1, but at least
     `LEAST_CHANCE`.
 
-    Effect of this limit on 16 May 2018 of RADOLAN (16 cases of 20 members): the power of waves of 2
-    to 5 pixels, relative to the observed, falls from 1.7 to 3.1 down to 1.2 to 1.6; of 5 to 10
-    pixels from .95 to 1.5 down to .87 to 1.0; the CRPS from .2351 to .2345 mm/h. Rain of 20 mm/h
-    and more gets rarer: after an hour .57 of the observed, .93 without the limit.
+    Effect of this limit on 16 May 2018 of RADOLAN (10 cases of 20 members, a model without German
+    radars), in circles of 10 km where 2 mm/h are less likely than 0.3: after 15 minutes the mean
+    probability is .026, with a limit of 0.0005 it is .128, and .02 is observed. Rain of 30 mm/h and
+    more gets rarer: after an hour .33 of the observed, .52 with a limit of 0.0005.
     """
     chances: Tensor = torch.special.erfc(noise * math.sqrt(0.5))
     return chances.mul_(0.5).clamp_(min=LEAST_CHANCE)

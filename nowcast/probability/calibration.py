@@ -1,5 +1,6 @@
 """Calibrate probabilities with observations, and find the cuts of the best CSI."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,12 @@ from torch import Tensor
 from nowcast.probability.case_cuts import SIZES, PastForecasts, past_forecasts
 from nowcast.probability.ladder import Probabilities, lead_slices, running_minimum
 from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
-from nowcast.probability.sample import LEVELS, Sample, count_events
+from nowcast.probability.sample import LEAST_SCORE, LEVELS, Sample, count_events
 
 _PRIOR = 100.0
 """Strength of the prior that probabilities are calibrated, in pixels with probability one half."""
 _ITERATIONS = 20
+_LEAST_LOGIT = math.log(LEAST_SCORE / (1 - LEAST_SCORE))
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,12 @@ class Calibration:
             best CSI on the validation days.
         past: statistics with which each forecast finds its own cuts; None for an old checkpoint,
             whose forecasts all use `cuts`.
+        lowest: (lead, k) the calibrated probability where the uncalibrated one is below
+            `LEAST_SCORE`: the frequency of the event there on the validation days. Most of these
+            pixels are far from rain, and the regression, which does not use them, gives heavy rain
+            too high a probability there: 0.006 for 30 mm/h after 5 minutes, where 0.00005 is
+            observed. So members had heavy rain in drizzle. None for an old checkpoint, whose
+            regression is used everywhere.
     """
 
     thresholds: tuple[float, ...]
@@ -35,6 +43,7 @@ class Calibration:
     offsets: Tensor
     cuts: Tensor
     past: PastForecasts | None = None
+    lowest: Tensor | None = None
 
     def at(self, leads: Sequence[float]) -> "Calibration":
         """Return the calibration at other lead times, in its own time steps: interpolated linearly,
@@ -50,15 +59,21 @@ class Calibration:
             return torch.lerp(one[before], one[after], share.view(-1, *[1] * (one.ndim - 1)))
 
         past = None if self.past is None else PastForecasts(*map(at, vars(self.past).values()))
-        return Calibration(self.thresholds, at(self.slopes), at(self.offsets), at(self.cuts), past)
+        lowest = None if self.lowest is None else at(self.lowest)
+        return Calibration(
+            self.thresholds, at(self.slopes), at(self.offsets), at(self.cuts), past, lowest
+        )
 
     def probabilities(self, logits: Tensor, leads: slice = slice(None)) -> Probabilities:
         """Calibrate logits (b, lead, k, h, w), NaN = missing, of the lead times `leads`."""
         slopes, offsets = (
             one[leads].to(logits.device)[:, :, None, None] for one in (self.slopes, self.offsets)
         )
-        values = running_minimum((logits * slopes + offsets).sigmoid())
-        return Probabilities(self.thresholds, values)
+        values = (logits * slopes + offsets).sigmoid()
+        if self.lowest is not None:
+            lowest = self.lowest[leads].to(logits.device)[:, :, None, None]
+            values = torch.where(logits < _LEAST_LOGIT, lowest, values)
+        return Probabilities(self.thresholds, running_minimum(values))
 
     def rates(self, probabilities: Probabilities, rate: str) -> Tensor:
         """Return the rates (b, lead, 1, h, w) in mm/h by one of `options.RATES`.
@@ -94,7 +109,7 @@ def calibration_of(state: Mapping[str, Any]) -> Calibration:
     past = state.get("past")
     return Calibration(
         tuple(state["thresholds"]), state["slopes"], state["offsets"], state["cuts"],
-        None if past is None else PastForecasts(**past),
+        None if past is None else PastForecasts(**past), state.get("lowest"),
     )  # fmt: skip
 
 
@@ -109,6 +124,8 @@ def check_calibration(
     shape, past = (lead_steps, len(thresholds)), state.get("past")
     kept = {**state} if past is None else {**state, **past}
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(("slopes", "offsets", "cuts"), shape)
+    if state.get("lowest") is not None:
+        shapes["lowest"] = shape
     shapes |= {key: (*shape, size) for key, size in SIZES.items() if past is not None}
     for key, wanted in shapes.items():
         values = kept[key]
@@ -133,22 +150,34 @@ def fit_calibration(sample: Sample, cuts: Tensor) -> Calibration:
     logits = torch.logit(cuts)
     return Calibration(
         sample.thresholds, slopes, offsets, (logits * slopes + offsets).sigmoid(),
-        past_forecasts(sample, slopes, offsets),
+        past_forecasts(sample, slopes, offsets), _lowest(sample, slopes, offsets),
     )  # fmt: skip
+
+
+def _lowest(sample: Sample, slopes: Tensor, offsets: Tensor) -> Tensor:
+    """Return the frequency (lead, k) of events where the score is below the first step, at most the
+    calibrated probability of this step.
+    """
+    counts = _counts(sample)[:, :, 0]  # (lead, k, 2)
+    frequency = counts[..., 1] / counts.sum(dim=2).clamp(min=1)
+    first = (torch.logit(sample.steps[0]) * slopes + offsets).sigmoid()
+    return torch.minimum(frequency.float(), first)
+
+
+def _counts(sample: Sample) -> Tensor:
+    """Return the pixels (lead, k, LEVELS + 1, 2) of each code without and with an event."""
+    codes, classes = sample.codes(), sample.classes()
+    found = [
+        count_events(codes[:, k], classes > k, classes >= 0) for k in range(len(sample.thresholds))
+    ]
+    return torch.stack(found, dim=1).double()
 
 
 def _fit_logistic(sample: Sample) -> tuple[Tensor, Tensor]:
     """Return slopes and offsets (lead, k) of a logistic regression of events on logits, fitted by
     Newton's method on the counts of each step.
     """
-    codes, classes = sample.codes(), sample.classes()
-    counts = torch.stack(
-        [
-            count_events(codes[:, k], classes > k, classes >= 0)
-            for k in range(len(sample.thresholds))
-        ],
-        dim=1,
-    ).double()  # (lead, k, LEVELS + 1, 2)
+    counts = _counts(sample)
     steps = torch.logit(sample.steps.double())
     width = steps[1] - steps[0]
     logits = torch.cat([steps[:1] - width / 2, steps + width / 2])

@@ -13,6 +13,9 @@ LEVELS = 255
 `LEVELS`.
 """
 
+LEAST_SCORE = 0.001
+"""The first step of probabilities: the codes do not tell lower ones apart."""
+
 _BYTES = 2**26  # largest size of a sample
 
 
@@ -42,7 +45,7 @@ class Sample:
         """(LEVELS,) the scores at which the steps begin."""
         if self.of_rates:
             return torch.logspace(math.log10(0.01), math.log10(200), LEVELS)
-        return torch.linspace(_logit(0.001), _logit(0.995), LEVELS).sigmoid()
+        return torch.linspace(_logit(LEAST_SCORE), _logit(0.995), LEVELS).sigmoid()
 
     def add(self, scores: Tensor, observed: Tensor, first_case: int | None = None) -> None:
         """Add cases.

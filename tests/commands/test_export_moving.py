@@ -63,7 +63,9 @@ def checkpoint(path: Path, head: str, mask: bool) -> Path:
     ones = torch.ones(2, len(THRESHOLDS))
     falling = torch.linspace(0.6, 0, SIZES["area"]).expand(2, len(THRESHOLDS), -1)
     past = PastForecasts(falling, falling**2, falling[..., :1] / 2)
-    calibration = Calibration(tuple(THRESHOLDS), 1.2 * ones, -0.1 * ones, 0.3 * ones, past)
+    calibration = Calibration(
+        tuple(THRESHOLDS), 1.2 * ones, -0.1 * ones, 0.3 * ones, past, 1e-5 * ones
+    )
     config = {
         "model": settings, "inputs": {"mask": mask, "time_of_day": False, "fields": {}},
         "scaling": {"kind": "log", "maximum": 100, "reference": 0.5}, "input_steps": 3,

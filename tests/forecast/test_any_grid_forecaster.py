@@ -104,12 +104,13 @@ def test_motion_is_that_of_one_timestep_whichever_frames_are_seen() -> None:
 def test_a_calibration_is_interpolated_to_other_lead_times() -> None:
     steps = torch.arange(1.0, 25)[:, None].expand(24, 2)
     counted = PastForecasts(*(steps[..., None].expand(24, 2, n) / 100 for n in SIZES.values()))
-    known = Calibration(THRESHOLDS, steps, steps * 10, steps / 100, counted)
+    known = Calibration(THRESHOLDS, steps, steps * 10, steps / 100, counted, steps / 1000)
     made = on_grid(replace(forecaster(), calibration=known), 1.0, 2.0, 4)
     assert made.calibration is not None
     torch.testing.assert_close(made.calibration.slopes[:, 0], torch.tensor([1.0, 1.0, 1.2, 1.6]))
     torch.testing.assert_close(made.calibration.cuts[3], torch.tensor([0.016, 0.016]))
-    assert made.calibration.past is not None
+    assert made.calibration.past is not None and made.calibration.lowest is not None
+    torch.testing.assert_close(made.calibration.lowest[3], torch.tensor([0.0016, 0.0016]))
     torch.testing.assert_close(made.calibration.past.hits[3, 0, :2], torch.tensor([0.016, 0.016]))
     longer = on_grid(replace(forecaster(), calibration=known), 1.0, 15.0, 9)
     assert longer.calibration is not None and longer.calibration.slopes[-1, 0] == 24

@@ -84,6 +84,7 @@ def test_a_calibration_survives_its_state() -> None:
     logits, _ = drawn()
     probabilities = calibration.probabilities(logits)
     assert torch.equal(again.rates(probabilities, "csi"), calibration.rates(probabilities, "csi"))
+    assert again.lowest is not None and torch.equal(again.lowest, calibration.lowest)
     check_calibration(calibration.state(), THRESHOLDS, 2)
 
 
@@ -95,6 +96,57 @@ def test_a_calibration_that_an_earlier_version_saved_has_the_same_cuts_for_every
     probabilities = earlier.probabilities(drawn()[0])
     expected = rates_by_cuts(probabilities.values, earlier.cuts, THRESHOLDS)
     torch.testing.assert_close(earlier.rates(probabilities, "csi"), expected)
+
+
+def test_a_calibration_that_an_earlier_version_saved_uses_its_regression_everywhere() -> None:
+    state = fitted(sample_of(*drawn())).state()
+    del state["lowest"]
+    check_calibration(state, THRESHOLDS, 2)
+    earlier = calibration_of(state)
+    logits = torch.full((1, 2, 2, 1, 1), -9.0)
+    expected = (-9.0 * earlier.slopes + earlier.offsets).sigmoid()
+    found = earlier.probabilities(logits).values[0, :, :, 0, 0]
+    torch.testing.assert_close(found, expected.cummin(dim=1).values)
+
+
+def test_far_from_rain_the_probability_is_the_frequency_on_the_validation_days() -> None:
+    """Uncalibrated probabilities below 0.001 are all alike to the sample."""
+    logits, rates = drawn()
+    logits[..., :100, :] = -7.5
+    rates[..., :100, :] = 0.0
+    rates[:, 1, :3, 0] = 7.0
+    calibration = fitted(sample_of(logits, rates))
+    slopes, offsets = calibration.slopes, calibration.offsets
+    regression = (-7.5 * slopes + offsets).sigmoid()
+    below = (logits[0] < torch.logit(torch.tensor(0.001))).flatten(2)
+    event = torch.stack([rates[0] >= threshold for threshold in THRESHOLDS], dim=1).flatten(2)
+    frequency = (event & below).sum(2) / below.sum(2)
+    assert calibration.lowest is not None and (frequency[0] == 0).all() and frequency[1, 1] > 0
+    torch.testing.assert_close(calibration.lowest, frequency)
+    assert (calibration.lowest < regression).all()
+    found = calibration.probabilities(logits)
+    torch.testing.assert_close(found.values[0, :, 0, 0, 5], frequency[:, 0])
+    above = logits[:, :, 0] > -6.9
+    usual = replace(calibration, lowest=None).probabilities(logits)
+    assert torch.equal(found.values[:, :, 0][above], usual.values[:, :, 0][above])
+    missing = calibration.probabilities(torch.full((1, 2, 2, 1, 1), torch.nan))
+    assert missing.values.isnan().all()
+
+
+def test_far_from_rain_the_probability_is_not_above_that_of_the_first_step() -> None:
+    logits, rates = drawn()
+    logits[..., :9] = -9.0
+    rates[..., :9] = 7.0
+    calibration = fitted(sample_of(logits, rates))
+    first = torch.logit(torch.tensor(0.001)) * calibration.slopes + calibration.offsets
+    torch.testing.assert_close(calibration.lowest, first.sigmoid())
+
+
+def test_probabilities_far_from_rain_for_other_lead_times_are_refused() -> None:
+    state = fitted(sample_of(*drawn())).state()
+    state["lowest"] = state["lowest"][:1]
+    with pytest.raises(ValueError, match="lowest: "):
+        check_calibration(state, THRESHOLDS, 2)
 
 
 def test_counts_of_other_cuts_are_refused() -> None:
