@@ -25,14 +25,14 @@ LEAST_DAYS = 10
 """Least number of days for bootstrap intervals over days."""
 
 INTRODUCTION = (
-    "Mean CSI over the lead times of an hour at 0.5, 1, 2, 5 and 10 mm/h, on radars that were not"
-    " used in training, on the pixels that all forecasts cover. The model of a row with a number"
-    " was trained and calibrated without {marks}. The other rows are scores of the model in the"
-    " package. The Lagrangian probability forecast is not trained; its calibration and cuts come"
-    " from the same validation days, in the same way as those of the model. What the network and"
-    " the other thresholds add to the probabilities was halved after training. One half was chosen"
-    " on 16 May 2018 (RADOLAN) and on the two KNMI events, so the KNMI rows are not independent of"
-    " that choice."
+    "The table shows the mean CSI over the lead times of an hour at 0.5, 1, 2, 5 and 10 mm/h, on"
+    " the pixels that all forecasts cover. The model of a row with a number was trained and"
+    " calibrated without {marks}. The other rows are scores of the model in the package. The"
+    " Lagrangian probability forecast is not trained; its calibration and cuts come from the same"
+    " validation days, in the same way as those of the model. What the network and the other"
+    " thresholds add to the probabilities was halved after training. One half was chosen on 16 May"
+    " 2018 (RADOLAN) and on the two KNMI events, so the KNMI rows are not independent of that"
+    " choice."
 )
 ABOUT_PROBABILITIES = (
     "Scores of probabilities at these thresholds. CRPS is in mm/h; reliability is the largest"
@@ -108,9 +108,9 @@ def scores_in_markdown(table: pd.DataFrame) -> str:
     said = "; ".join(f"{mark} {owners(groups)}" for groups, mark in marks.items())
     return "\n\n".join(
         [
+            fill(verdict(table, list(titles)), WIDTH),
             fill(INTRODUCTION.format(marks=said), WIDTH),
             skill_table(table, titles),
-            fill(mean_ratios(table, list(titles)), WIDTH),
             fill(better_than_model(table, list(titles)), WIDTH),
             fill(intervals(table, titles), WIDTH),
             fill(ABOUT_PROBABILITIES, WIDTH),
@@ -150,8 +150,8 @@ def probability_table(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
     return in_rows(rows)
 
 
-def mean_ratios(table: pd.DataFrame, events: list[str]) -> str:
-    """Return the mean ratio of the CSI of two forecasts over the events."""
+def verdict(table: pd.DataFrame, events: list[str]) -> str:
+    """Return the mean ratios of CSI over the events, and how often extrapolation is better."""
 
     def ratio(name: str, other: str) -> str:
         one, two = (
@@ -159,28 +159,36 @@ def mean_ratios(table: pd.DataFrame, events: list[str]) -> str:
         )
         return ", ".join(f"{value:.2f}" for value in (one / two).mean())
 
+    better = sum(len(better_at(table, event, EXTRAPOLATION)) for event in events)
     return (
-        "Mean ratios of CSI at the five thresholds: model to extrapolation"
-        f" {ratio(MODEL, EXTRAPOLATION)}; Lagrangian probability forecast to extrapolation"
-        f" {ratio(LAGRANGIAN, EXTRAPOLATION)}; model to Lagrangian probability forecast"
-        f" {ratio(MODEL, LAGRANGIAN)}."
+        f"On {len(events)} events of radars that were not used in training, the mean CSI of the"
+        f" model is {ratio(MODEL, EXTRAPOLATION)} times that of extrapolation at 0.5, 1, 2, 5 and"
+        f" 10 mm/h. Extrapolation is better in {better} of {len(events) * len(THRESHOLDS)} cases,"
+        f" named below. The Lagrangian probability forecast, which is not trained, has"
+        f" {ratio(LAGRANGIAN, EXTRAPOLATION)} times the CSI of extrapolation."
     )
+
+
+def better_at(table: pd.DataFrame, event: str, name: str) -> list[float]:
+    """Return the thresholds at which a forecast has a higher CSI than the model, to three
+    decimals; none if the event was not scored.
+    """
+    if (event, name) not in table.index:
+        return []
+    csi, models = (table.loc[(event, one), columns("csi")] for one in (name, MODEL))
+    both = zip(THRESHOLDS, csi, models, strict=True)
+    return [limit for limit, one, model in both if round(one, 3) > round(model, 3)]
 
 
 def better_than_model(table: pd.DataFrame, events: list[str]) -> str:
     """Return the events and thresholds at which another forecast has a higher CSI."""
     said = []
     for name in (name for name in NAMES if name != MODEL):
-        found = []
-        for event in events:
-            if (event, name) in table.index:
-                csi, models = (table.loc[(event, one), columns("csi")] for one in (name, MODEL))
-                above = [
-                    f"{limit:g}"
-                    for limit, one, model in zip(THRESHOLDS, csi, models, strict=True)
-                    if round(one, 3) > round(model, 3)
-                ]
-                found += [f"{EVENTS[event].title} ({', '.join(above)})"] if above else []
+        found = [
+            f"{EVENTS[event].title} ({', '.join(f'{limit:g}' for limit in above)})"
+            for event in events
+            if (above := better_at(table, event, name))
+        ]
         said.append(f"{NAMES[name][0].upper()}{NAMES[name][1:]}: {'; '.join(found) or 'nowhere'}.")
     cells = len(events) * len(THRESHOLDS)
     return (

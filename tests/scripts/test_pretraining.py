@@ -150,7 +150,10 @@ def test_the_card_says_where_other_forecasts_are_better_and_the_mean_ratios(
         "| FMI, 28 September 2016 ¹ | 4 | .200 .200 .200 .200 .200 | – | – |"
         " .200 .200 .200 .400 .200 | .300 .200 .100 .400 .200 |"
     ) in said
-    assert "model to extrapolation 1.25, 1.00, 0.75, 1.50, 1.00;" in words
+    assert (
+        "model is 1.25, 1.00, 0.75, 1.50, 1.00 times that of extrapolation at 0.5, 1, 2, 5 and"
+        " 10 mm/h. Extrapolation is better in 1 of 10 cases"
+    ) in words
     assert "in these of the 10 cases (thresholds in mm/h)." in words
     assert "Extrapolation: FMI, 28 September 2016 (2). S-PROG: RMI, 4 July 2021 (10)." in words
     assert "LINDA: nowhere." in words
