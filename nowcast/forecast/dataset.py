@@ -606,6 +606,11 @@ def _problem(dataset: xr.Dataset) -> str:
     )
     if undated:
         return f"{undated!r} holds no times"
+    unnumbered = next(
+        (name for name in (RATE, LEAD_TIME) if dataset[name].dtype.kind not in "fiu"), None
+    )
+    if unnumbered:
+        return f"{unnumbered!r} holds no numbers"
     passed = (dataset["time"] - dataset[REFERENCE_TIME]).values / np.timedelta64(1, "m")
     # scalars have no checksum that would reveal damage
     if not np.allclose(passed, dataset[LEAD_TIME].values, rtol=0, atol=1e-4):

@@ -552,8 +552,12 @@ def test_other_netcdf_files_are_refused_by_what_they_lack(path: Path) -> None:
             precipitation_rate=rate.copy(data=np.full_like(rate.values, np.inf))
         ),
         "'precipitation_rate' holds values below 0": forecast.assign(
-            precipitation_rate=rate - 9999
+            precipitation_rate=rate.copy(data=rate.values - 9999)
         ),
+        "'precipitation_rate' holds no numbers": forecast.assign(
+            precipitation_rate=rate.copy(data=np.full(rate.shape, "wet"))
+        ),
+        "'lead_time' holds no numbers": forecast.assign_coords(lead_time=("time", ["a", "b", "c"])),
     }
     ensemble = ensemble_of("nowhere")
     others["'precipitation_rate' has the dimensions ('realization', 'time'"] = ensemble.transpose(
