@@ -146,6 +146,20 @@ def check_grid(dataset: xr.Dataset) -> None:
         )
     if TIMESTEP not in dataset.attrs:
         raise DataError(f"the dataset needs the attribute {TIMESTEP!r}, the spacing of its frames.")
+    refuse_beyond_poles(dataset.coords, "the grid")
+
+
+def refuse_beyond_poles(place: Mapping[Any, Any], where: str) -> None:
+    """Errors: DataError if a latitude, along rows or of a pixel, is not from -90 to 90 degrees."""
+    for name in ("y", LATITUDE):
+        if name in place and place[name].attrs.get("standard_name") == "latitude":
+            values = place[name].values
+            beyond = values[np.isfinite(values) & (np.abs(values) > 90.0 + 1e-6)]
+            if beyond.size:
+                raise DataError(
+                    f"{where}: holds a latitude of {beyond[0]:g}, but latitudes are from -90 to 90"
+                    " degrees; correct it, or mark it as missing (_FillValue in a file, else NaN)."
+                )
 
 
 def frames_at(grid: xr.Dataset, times: Times) -> list[npt.NDArray[np.float32] | None]:

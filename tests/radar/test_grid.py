@@ -29,6 +29,10 @@ def test_a_built_grid_is_good_and_knows_its_timestep():
         (lambda g: g.drop_attrs(), "needs 'mm h-1'"),
         (lambda g: g.drop_attrs(deep=False), "timestep_minutes"),
         (lambda g: g.assign_coords(time=np.array(["2020-01-01", "NaT"], "datetime64[ns]")), "NaT"),
+        (
+            lambda g: g.assign_coords(y=("y", [90.0, 91.0, 92.0], {"standard_name": "latitude"})),
+            "the grid: holds a latitude of 91, but",
+        ),
     ],
 )
 def test_each_broken_rule_is_named(spoil, match):

@@ -129,19 +129,6 @@ def grid_mapping_from_proj(text: str, where: str) -> xr.Variable | None:
     return grid_mapping_from_crs(crs, text, where)
 
 
-def refuse_beyond_poles(place: Place, where: str) -> None:
-    """Errors: DataError if a latitude, along rows or of a pixel, is not from -90 to 90 degrees."""
-    for name in ("y", LATITUDE):
-        if name in place and place[name].attrs.get("standard_name") == "latitude":
-            values = place[name].values
-            beyond = values[np.isfinite(values) & (np.abs(values) > 90.0 + 1e-6)]
-            if beyond.size:
-                raise DataError(
-                    f"{where}: holds a latitude of {beyond[0]:g}, but latitudes are from -90 to 90"
-                    " degrees; correct it, or declare missing ones as _FillValue."
-                )
-
-
 def is_in_degrees(text: str) -> bool:
     """Return whether a text names a coordinate system in degrees from Greenwich, such as EPSG:4283
     or urn:ogc:def:crs:OGC:1.3:CRS84; False if the name is unknown.

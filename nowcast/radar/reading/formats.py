@@ -34,7 +34,7 @@ from nowcast.errors import (
 )
 from nowcast.plugins import READERS, load_plugin, package_of, plugins
 from nowcast.radar.finding.archives import archive_in_words
-from nowcast.radar.placing.georeference import refuse_beyond_poles
+from nowcast.radar.grid import refuse_beyond_poles
 from nowcast.radar.reading.file import ZR, RadarFile, ReadOptions, ReadRequest
 from nowcast.radar.reading.storage import Values, explain, explained, first_line, unpacked
 from nowcast.radar.reading.units import ZR_RELATIONS, choose_units, quantity_of

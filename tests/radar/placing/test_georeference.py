@@ -8,12 +8,8 @@ import xarray as xr
 
 from nowcast.errors import DataError
 from nowcast.radar import open_grid
-from nowcast.radar.placing.georeference import (
-    grid_mapping_from_proj,
-    place_differs,
-    place_of_grid,
-    refuse_beyond_poles,
-)
+from nowcast.radar.grid import refuse_beyond_poles
+from nowcast.radar.placing.georeference import grid_mapping_from_proj, place_differs, place_of_grid
 from nowcast.radar.placing.place import crs_in_words
 
 ONES = np.ones((2, 2, 2), dtype=np.float32)
