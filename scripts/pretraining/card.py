@@ -161,11 +161,13 @@ def verdict(table: pd.DataFrame, events: list[str]) -> str:
 
     better = sum(len(better_at(table, event, EXTRAPOLATION)) for event in events)
     return (
-        f"On {len(events)} events of radars that were not used in training, the mean CSI of the"
-        f" model is {ratio(MODEL, EXTRAPOLATION)} times that of extrapolation at 0.5, 1, 2, 5 and"
-        f" 10 mm/h. Extrapolation is better in {better} of {len(events) * len(THRESHOLDS)} cases,"
-        f" named below. The Lagrangian probability forecast, which is not trained, has"
-        f" {ratio(LAGRANGIAN, EXTRAPOLATION)} times the CSI of extrapolation."
+        "On radars that were not used in training, the CSI of the model is on average"
+        f" {ratio(MODEL, EXTRAPOLATION)} times that of extrapolation at 0.5, 1, 2, 5 and 10 mm/h."
+        " For the Lagrangian probability forecast, which is not trained, it is"
+        f" {ratio(LAGRANGIAN, EXTRAPOLATION)} times. These are means over {len(events)} events."
+        f" Extrapolation is better than the model in {better} of"
+        f" {len(events) * len(THRESHOLDS)} comparisons, one for each event and threshold; they are"
+        " named below."
     )
 
 
@@ -190,10 +192,10 @@ def better_than_model(table: pd.DataFrame, events: list[str]) -> str:
             if (above := better_at(table, event, name))
         ]
         said.append(f"{NAMES[name][0].upper()}{NAMES[name][1:]}: {'; '.join(found) or 'nowhere'}.")
-    cells = len(events) * len(THRESHOLDS)
+    count = len(events) * len(THRESHOLDS)
     return (
-        f"Other forecasts are better than the model in these of the {cells} cases (thresholds in"
-        f" mm/h). {' '.join(said)}"
+        f"Other forecasts are better than the model in these of the {count} comparisons (thresholds"
+        f" in mm/h). {' '.join(said)}"
     )
 
 

@@ -38,9 +38,12 @@ def main() -> None:
     parser.add_argument("--baselines", default=BASELINES)
     parser.add_argument("--table", type=Path, default=TABLE)
     given = parser.parse_args()
-    names = [name for name, _ in given.checkpoints] + re.findall(r"[^][, ]+", given.baselines)
+    baselines = names_in(given.baselines)
+    names = [name for name, _ in given.checkpoints] + baselines
     if len(set(names)) < len(names):
         parser.error(f"give each forecast a name of its own, not {', '.join(names)}.")
+    if EXTRAPOLATION not in baselines:
+        parser.error(f"--baselines: {EXTRAPOLATION} is needed, to which all others are compared.")
     if given.table.exists():
         read_table(given.table)  # before hours of scoring
     without = {name: groups_without(path) for name, path in given.checkpoints}
@@ -57,6 +60,11 @@ def named(text: str) -> tuple[str, str]:
     if not name or not path:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=CHECKPOINT, as model=best.pt.")
     return name, checkpoint_path(path)
+
+
+def names_in(baselines: str) -> list[str]:
+    """Return the names in a list such as `[sprog, linda]`."""
+    return re.findall(r"[^][, ]+", baselines)
 
 
 def groups_without(checkpoint: str) -> str:
@@ -93,7 +101,7 @@ def evaluated(name: str, given: argparse.Namespace) -> xr.Dataset:
 def refuse_other_forecasts(folder: Path, checkpoints: Mapping[str, str], baselines: str) -> None:
     """Exit if the scores in a folder are for other checkpoints or baselines."""
     scores = xr.load_dataset(folder / "scores.nc")
-    wanted = {*checkpoints, *re.findall(r"[^][, ]+", baselines)}
+    wanted = {*checkpoints, *names_in(baselines)}
     said = scores.attrs.get("checkpoint_sha256", "")
     same = all(f'"{name}": "{sha256(path)}"' in said for name, path in checkpoints.items())
     if {*scores["forecast"].values.tolist()} != wanted or not same:

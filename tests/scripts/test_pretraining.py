@@ -151,10 +151,12 @@ def test_the_card_says_where_other_forecasts_are_better_and_the_mean_ratios(
         " .200 .200 .200 .400 .200 | .300 .200 .100 .400 .200 |"
     ) in said
     assert (
-        "model is 1.25, 1.00, 0.75, 1.50, 1.00 times that of extrapolation at 0.5, 1, 2, 5 and"
-        " 10 mm/h. Extrapolation is better in 1 of 10 cases"
+        "CSI of the model is on average 1.25, 1.00, 0.75, 1.50, 1.00 times that of extrapolation at"
+        " 0.5, 1, 2, 5 and 10 mm/h. For the Lagrangian probability forecast, which is not trained,"
+        " it is 1.00, 1.00, 1.00, 1.50, 1.00 times. These are means over 2 events. Extrapolation is"
+        " better than the model in 1 of 10 comparisons"
     ) in words
-    assert "in these of the 10 cases (thresholds in mm/h)." in words
+    assert "in these of the 10 comparisons (thresholds in mm/h)." in words
     assert "Extrapolation: FMI, 28 September 2016 (2). S-PROG: RMI, 4 July 2021 (10)." in words
     assert "LINDA: nowhere." in words
     assert "and .250 .250 .250 .250 .250 to .250 .250 .250 .250 .250 for the difference" in words
@@ -224,6 +226,7 @@ def test_a_table_with_missing_or_wrong_rows_or_columns_is_refused(
         (["=pretrained"], "'=pretrained' is not NAME=CHECKPOINT"),
         (["a=pretrained", "a=pretrained"], "give each forecast a name of its own, not a, a"),
         (["linda=pretrained"], "give each forecast a name of its own, not linda, extra"),
+        (["a=pretrained", "--baselines", "[sprog]"], "--baselines: extrapolation is needed"),
         (["a=none.pt"], "none.pt: no such checkpoint"),
         (["a=pretrained", "--table", "bad.csv"], "bad.csv: has no column event, forecast"),
     ],
