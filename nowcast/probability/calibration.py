@@ -146,22 +146,24 @@ def fit_calibration(sample: Sample, cuts: Tensor) -> Calibration:
     """Fit a calibration on a sample of validation pixels; `cuts` (lead, k) are the result of
     `fit_cuts` for uncalibrated probabilities.
     """
-    slopes, offsets = _fit_logistic(sample)
+    steps, counts = torch.logit(sample.steps.double()), _counts(sample)
+    slopes, offsets = _fit_logistic(steps, counts)
     logits = torch.logit(cuts)
     return Calibration(
         sample.thresholds, slopes, offsets, (logits * slopes + offsets).sigmoid(),
-        past_forecasts(sample, slopes, offsets), _lowest(sample, slopes, offsets),
+        past_forecasts(sample, slopes, offsets),
+        _lowest(counts[:, :, 0], (steps[0].float() * slopes + offsets).sigmoid()),
     )  # fmt: skip
 
 
-def _lowest(sample: Sample, slopes: Tensor, offsets: Tensor) -> Tensor:
-    """Return the frequency (lead, k) of events where the score is below the first step, at most the
-    calibrated probability of this step.
+def _lowest(counts: Tensor, first: Tensor) -> Tensor:
+    """Return the frequency (lead, k) of events where the score is below the first step, at most
+    `first`, the calibrated probability of this step; and `first` if no score is below it.
+
+    counts: (lead, k, 2) of these pixels without and with an event.
     """
-    counts = _counts(sample)[:, :, 0]  # (lead, k, 2)
-    frequency = counts[..., 1] / counts.sum(dim=2).clamp(min=1)
-    first = (torch.logit(sample.steps[0]) * slopes + offsets).sigmoid()
-    return torch.minimum(frequency.float(), first)
+    frequency = counts[..., 1] / counts.sum(dim=2)  # 0/0 is NaN
+    return torch.fmin(frequency.float(), first)
 
 
 def _counts(sample: Sample) -> Tensor:
@@ -173,18 +175,19 @@ def _counts(sample: Sample) -> Tensor:
     return torch.stack(found, dim=1).double()
 
 
-def _fit_logistic(sample: Sample) -> tuple[Tensor, Tensor]:
+def _fit_logistic(steps: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Return slopes and offsets (lead, k) of a logistic regression of events on logits, fitted by
-    Newton's method on the counts of each step.
+    Newton's method.
+
+    Args:
+        steps: (LEVELS,) the logits at which the steps begin.
+        counts: (lead, k, LEVELS + 1, 2) of each code without and with an event.
     """
-    counts = _counts(sample)
-    steps = torch.logit(sample.steps.double())
-    width = steps[1] - steps[0]
-    logits = torch.cat([steps[:1] - width / 2, steps + width / 2])
-    pixels, events = counts.sum(dim=3), counts[..., 1]
     # two coefficients from few numbers: values below the first or beyond the last step are ignored
-    pixels[..., [0, LEVELS]], events[..., [0, LEVELS]] = 0.0, 0.0
-    design = torch.stack([logits, torch.ones_like(logits)], dim=1)  # (LEVELS + 1, 2)
+    within = slice(1, LEVELS)
+    logits = steps[:-1] + (steps[1] - steps[0]) / 2
+    pixels, events = counts[:, :, within].sum(dim=3), counts[:, :, within, 1]
+    design = torch.stack([logits, torch.ones_like(logits)], dim=1)  # (LEVELS - 1, 2)
     found = torch.tensor([1.0, 0.0], dtype=torch.float64).expand(*pixels.shape[:2], 2).clone()
     prior = _PRIOR / 4 * torch.eye(2, dtype=torch.float64)
     for _ in range(_ITERATIONS):

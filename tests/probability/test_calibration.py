@@ -142,6 +142,13 @@ def test_far_from_rain_the_probability_is_not_above_that_of_the_first_step() -> 
     torch.testing.assert_close(calibration.lowest, first.sigmoid())
 
 
+def test_without_a_pixel_far_from_rain_the_probability_there_is_that_of_the_first_step() -> None:
+    logits, rates = drawn()
+    calibration = fitted(sample_of(logits.clamp(min=-6.0), rates))
+    first = torch.logit(torch.tensor(0.001)) * calibration.slopes + calibration.offsets
+    torch.testing.assert_close(calibration.lowest, first.sigmoid())
+
+
 def test_probabilities_far_from_rain_for_other_lead_times_are_refused() -> None:
     state = fitted(sample_of(*drawn())).state()
     state["lowest"] = state["lowest"][:1]
