@@ -35,6 +35,7 @@ _LOCK_POLL = 0.05  # seconds between tries for a lock
 _NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
 # seconds during which a lock file without a process name may still be incomplete
 _NAMELESS = 60.0
+# tries in a row that may find the folder removed
 _MOST_GONE = 1000
 
 

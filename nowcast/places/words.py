@@ -23,12 +23,12 @@ def in_words(answers: Answers, zone: tzinfo) -> str:
 
     Returns:
         Such as "Rain starts at 14:25 CEST (probability 0.7), stops about 15:05 (probability 0.6);
-        heaviest 6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 2.1 mm expected in the next
-        hour (probability 0.55 of at least 2 mm, 0.1 of 5 mm)." Rain "may start" or "may stop" if
-        the probability is below 0.5. The first clock time names its zone; all do if the clocks
-        change in between. A sum is the expected amount; when the rates show no rain, it is given
-        if it or the highest quantile of the members is at least 0.1 mm. The longest sum has its
-        probabilities.
+        heaviest 6 mm/h at 14:40 (probability 0.5 of at least 5 mm/h); 0.9 mm expected in the next
+        30 minutes, 2.1 mm expected in the next hour (probability 0.55 of at least 2 mm, 0.1 of 5
+        mm)." Rain "may start" or "may stop" if the probability is below 0.5. The first clock time
+        names its zone; all do if the clocks change in between. A sum is the expected amount; when
+        the rates show no rain, it is given if it or the highest quantile of the members is at least
+        0.1 mm. The longest sum has its probabilities.
 
     Example:
         >>> from datetime import UTC
