@@ -177,6 +177,7 @@ def test_scores_of_other_pixels_are_not_put_into_the_same_table(
     assert sorted(found.index) == [
         ("fmi", "extrapolation"), ("fmi", "linda"), ("fmi", "model"), ("rmi", "extrapolation"),
     ]  # fmt: skip
+    assert [event for event, _ in found.index] == ["fmi", "fmi", "fmi", "rmi"]
     again = table_of(scripts, {("fmi", "extrapolation"): csi, ("fmi", "model"): csi})
     found = scripts["score"].merged(found, again)
     assert found.loc[("fmi", "model"), "csi 0.5"] == 0.5 and len(found) == 4
