@@ -15,8 +15,8 @@ LADDER = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 50.0)
 
 LEAST_CHANCE = 0.0025
 """Smaller probabilities are treated as 0, in forecast files and by members; where the probability
-of the first threshold is smaller, the expected rate is 0. In dry areas a model's probabilities do
-not fall below about 0.001, so members would have single pixels of rain there.
+of the first threshold is smaller, the expected rate is 0. In dry areas the probability of light
+rain is about 0.001, so members would have single pixels of rain there.
 """
 
 BEYOND = 2.0

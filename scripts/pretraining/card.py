@@ -10,6 +10,8 @@ from sources import EVENTS, OWNERS
 TABLE = Path(__file__).with_name("scores.csv")
 THRESHOLDS = (0.5, 1.0, 2.0, 5.0, 10.0)
 KEYS = ("event", "forecast")
+WORDS = ("without", "sha256")
+"""Columns of text: the groups of radars that a training left out, and the checkpoint's SHA-256."""
 ENDS = ("low", "high")
 SCORES = ("csi", "brier", "reliability", *ENDS, *(f"difference {end}" for end in ENDS))
 MODEL, LAGRANGIAN, EXTRAPOLATION = "model", "lagrangian", "extrapolation"
@@ -26,13 +28,16 @@ LEAST_DAYS = 10
 
 INTRODUCTION = (
     "The table shows the mean CSI over the lead times of an hour at 0.5, 1, 2, 5 and 10 mm/h, on"
-    " the pixels that all forecasts cover. The model of a row with a number was trained and"
-    " calibrated without {marks}. The other rows are scores of the model in the package. The"
+    " the pixels that all forecasts cover. {marks}The"
     " Lagrangian probability forecast is not trained; its calibration and cuts come from the same"
     " validation days, in the same way as those of the model. What the network and the other"
     " thresholds add to the probabilities was halved after training. One half was chosen on 16 May"
     " 2018 (RADOLAN) and on the two KNMI events, so the KNMI rows are not independent of that"
     " choice."
+)
+LEFT_OUT = (
+    "The model of a row with a number was trained and calibrated without {owners}. The other rows"
+    " are scores of the model in the package."
 )
 ABOUT_PROBABILITIES = (
     "Scores of probabilities at these thresholds. CRPS is in mm/h; reliability is the largest"
@@ -53,16 +58,16 @@ def columns(what: str) -> list[str]:
 def read_table(path: Path = TABLE) -> pd.DataFrame:
     """Return the scores; each row is an event and a forecast. Exit if it is no such table."""
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=dict.fromkeys((*KEYS, *WORDS), str))
     except (OSError, ValueError) as error:
         raise SystemExit(
             f"{path}: not a table of scores ({error}); give one that score.py wrote."
         ) from error
     numbers = ["cases", "days", "crps", *(name for what in SCORES for name in columns(what))]
-    missing = [name for name in (*KEYS, "without", *numbers) if name not in table]
+    missing = [name for name in (*KEYS, *WORDS, *numbers) if name not in table]
     if missing:
         raise SystemExit(f"{path}: has no column {', '.join(missing)}; correct it, or score again.")
-    table = table.set_index(list(KEYS)).fillna({"without": ""})
+    table = table.set_index(list(KEYS)).fillna(dict.fromkeys(WORDS, ""))
     groups = {group for joined in table["without"] for group in str(joined).split("+") if group}
     for wrong, names in (
         ("names unknown events", {*table.index.unique("event")} - EVENTS.keys()),
@@ -106,6 +111,8 @@ def scores_in_markdown(table: pd.DataFrame) -> str:
         for event, groups in models["without"].items()
     }
     said = "; ".join(f"{mark} {owners(groups)}" for groups, mark in marks.items())
+    if said:
+        said = f"{LEFT_OUT.format(owners=said)} "
     return "\n\n".join(
         [
             fill(verdict(table, list(titles)), WIDTH),
@@ -214,10 +221,8 @@ def intervals(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
                 f" {ends[MODEL, 'difference ']} for the difference of the model from"
                 " extrapolation."
             )
-    return (
-        f"Events of fewer than {LEAST_DAYS} days have no bootstrap intervals over days. The 95 %"
-        f" intervals of the others are:{''.join(said)}"
-    )
+    others = f" The 95 % intervals of the others are:{''.join(said)}" if said else ""
+    return f"Events of fewer than {LEAST_DAYS} days have no bootstrap intervals over days.{others}"
 
 
 def short(table: pd.DataFrame, event: str, name: str, what: str) -> str:

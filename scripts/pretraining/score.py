@@ -7,6 +7,7 @@ probability forecast `lagrangian`. Other names are for comparisons of your own.
 """
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 from card import ENDS, EXTRAPOLATION, TABLE, THRESHOLDS, column, columns, read_table
-from sources import EVENTS, RADARS
+from sources import EVENTS, RADARS, radars_of
 
 from nowcast.errors import NowcastError
 from nowcast.files import sha256, written_whole
@@ -73,7 +74,7 @@ def groups_without(checkpoint: str) -> str:
         config = read_checkpoint(checkpoint)["config"]
     except NowcastError as error:
         raise SystemExit(str(error)) from error
-    used = config["data"].get("path", "").split(", ")
+    used = radars_of(config["data"].get("path", ""), checkpoint)
     left = dict.fromkeys(radar.group for name, radar in RADARS.items() if name not in used)
     return "+".join(left)
 
@@ -122,9 +123,11 @@ def rows_of(event: str, scores: xr.Dataset, without: Mapping[str, str]) -> pd.Da
         found[end] = scores[f"csi_mean_{end}"]
         difference = scores[f"csi_mean_difference_{end}"]
         found[f"difference {end}"] = difference.sel(other_forecast=EXTRAPOLATION)
+    digests = json.loads(scores.attrs["checkpoint_sha256"])
     rows = {
         (event, name): {
             "without": without.get(name, ""),
+            "sha256": digests.get(name, ""),
             "cases": int(scores["cases"]),
             "days": int(scores.attrs["blocks"]),
             "crps": float(scores["crps_mean"].sel(forecast=name)),

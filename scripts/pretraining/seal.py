@@ -9,8 +9,9 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
-from card import TABLE, read_table, scores_in_markdown
-from sources import RADARS, VALIDATION, Radar
+import pandas as pd
+from card import MODEL, TABLE, read_table, scores_in_markdown
+from sources import RADARS, VALIDATION, radars_of
 
 from nowcast.errors import NowcastError
 from nowcast.files import sha256, written_whole
@@ -28,12 +29,14 @@ LIMITS = (
 
 
 def main(checkpoint: Path, table: Path) -> None:
-    scores, path = scores_in_markdown(read_table(table)), FOLDER / f"{PRETRAINED}.pt"
+    rows, path = read_table(table), FOLDER / f"{PRETRAINED}.pt"
+    scores = scores_in_markdown(rows)
     try:
         made = read_checkpoint(checkpoint)
     except NowcastError as error:
         raise SystemExit(str(error)) from error
     radars = radars_of(made["config"]["data"].get("path", ""), checkpoint)
+    refuse_other_scores(rows, checkpoint)
     weights = forecast_weights(made)
     write_checkpoint(path, {
         **{key: value for key, value in made.items() if key != "schema"},
@@ -70,12 +73,15 @@ def main(checkpoint: Path, table: Path) -> None:
     print(path, path.stat().st_size)
 
 
-def radars_of(path: str, checkpoint: Path) -> dict[str, Radar]:
-    """Return the radars that a checkpoint names as its data."""
-    names = path.split(", ")
-    if not set(names) <= RADARS.keys():
-        raise SystemExit(f"{checkpoint}: its data are {path}; give a checkpoint of pretrain.py.")
-    return {name: RADARS[name] for name in names}
+def refuse_other_scores(table: pd.DataFrame, checkpoint: Path) -> None:
+    """Exit if rows of the model in the package are scores of another checkpoint."""
+    models = table.xs(MODEL, level="forecast")
+    others = models[(models["without"] == "") & (models["sha256"] != sha256(checkpoint))]
+    if len(others):
+        raise SystemExit(
+            f"{checkpoint}: the scores of {', '.join(others.index)} are of another checkpoint;"
+            " score this one by score.py first."
+        )
 
 
 def validation_days(radars: Collection[str]) -> str:

@@ -1,6 +1,7 @@
 """The radars on which the model is trained, their copies, and the share of each in an epoch."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -116,6 +117,14 @@ OWNERS = {
     "arpae": "ARPAE",
 }
 """The groups of radars and who owns them, for the model card."""
+
+
+def radars_of(path: str, checkpoint: Path | str) -> dict[str, Radar]:
+    """Return the radars that a checkpoint names as its data. Exit if it names other data."""
+    names = path.split(", ")
+    if not set(names) <= RADARS.keys():
+        raise SystemExit(f"{checkpoint}: its data are {path}; give a checkpoint of pretrain.py.")
+    return {name: RADARS[name] for name in names}
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,8 @@ def table_of(scripts: dict[str, ModuleType], csi: dict[tuple[str, str], list[flo
     whats = ("brier", "reliability", "low", "high", "difference low", "difference high")
     rows = {
         key: {
-            "without": "dwd+knmi" if key == ("fmi", "model") else "", "cases": 4, "days": 12,
+            "without": "dwd+knmi" if key == ("fmi", "model") else "", "sha256": "", "cases": 4,
+            "days": 12,
             "crps": 0.25, **dict(zip(card.columns("csi"), values, strict=True)),
             **{name: 0.25 for what in whats for name in card.columns(what)},
         }
@@ -270,6 +271,12 @@ def test_nothing_is_sealed_without_its_scores_or_of_other_data(
         seal.main(tmp_path / "a.pt", scores)
     assert not (tmp_path / "package").exists()
     made["config"]["data"]["path"] = "fmi, knmi2011"
+    table = table_of(scripts, {("rmi", name): [0.2] * 5 for name in names})
+    table["sha256"] = "0" * 64
+    table.to_csv(tmp_path / "other.csv")
+    with pytest.raises(SystemExit, match=r"a\.pt: the scores of rmi are of another checkpoint;"):
+        seal.main(tmp_path / "a.pt", tmp_path / "other.csv")
+    assert not (tmp_path / "package").exists()
     seal.main(tmp_path / "a.pt", scores)
     card = (tmp_path / "package" / "pretrained.md").read_text()
     assert "| fmi |" in card and "| knmi2011 |" in card and "radolan" not in card
