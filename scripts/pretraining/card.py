@@ -159,23 +159,28 @@ def probability_table(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
 
 def verdict(table: pd.DataFrame, events: list[str]) -> str:
     """Return the mean ratios of CSI over the events, and how often extrapolation is better."""
-
-    def ratio(name: str, other: str) -> str:
-        one, two = (
-            table.xs(which, level="forecast").loc[events, columns("csi")] for which in (name, other)
-        )
-        return ", ".join(f"{value:.2f}" for value in (one / two).mean())
-
+    model, lagrangian = (", ".join(mean_ratios(table, name)) for name in (MODEL, LAGRANGIAN))
     better = sum(len(better_at(table, event, EXTRAPOLATION)) for event in events)
     return (
         "On radars that were not used in training, the CSI of the model is on average"
-        f" {ratio(MODEL, EXTRAPOLATION)} times that of extrapolation at 0.5, 1, 2, 5 and 10 mm/h."
+        f" {model} times that of extrapolation at 0.5, 1, 2, 5 and 10 mm/h."
         " For the Lagrangian probability forecast, which is not trained, it is"
-        f" {ratio(LAGRANGIAN, EXTRAPOLATION)} times. These are means over {len(events)} events."
+        f" {lagrangian} times. These are means over {len(events)} events."
         f" Extrapolation is better than the model in {better} of"
         f" {len(events) * len(THRESHOLDS)} comparisons, one for each event and threshold; they are"
         " named below."
     )
+
+
+def mean_ratios(table: pd.DataFrame, name: str) -> list[str]:
+    """Return at each threshold the mean ratio of a forecast's CSI to that of extrapolation, over
+    the events of `MODEL`.
+    """
+    events = table.xs(MODEL, level="forecast").index
+    csi, reference = (
+        table.xs(one, level="forecast").loc[events, columns("csi")] for one in (name, EXTRAPOLATION)
+    )
+    return [f"{value:.2f}" for value in (csi / reference).mean()]
 
 
 def better_at(table: pd.DataFrame, event: str, name: str) -> list[float]:

@@ -250,6 +250,19 @@ def test_a_scoring_refuses_its_arguments_before_it_scores(
     assert not Path("scores").exists()
 
 
+def test_the_documentation_has_the_mean_ratios_of_the_table(
+    scripts: dict[str, ModuleType],
+) -> None:
+    card = scripts["card"]
+    table = card.read_table()
+    said = (FOLDER.parents[1] / "docs" / "your_radar.md").read_text()
+    for name in (card.MODEL, card.LAGRANGIAN):
+        assert f"| {' | '.join(card.mean_ratios(table, name))} |" in said
+    events = table.xs(card.MODEL, level="forecast").index
+    better = sum(len(card.better_at(table, event, card.EXTRAPOLATION)) for event in events)
+    assert f"In {better} of {5 * len(events)} comparisons it is below extrapolation" in said
+
+
 def test_nothing_is_sealed_without_its_scores_or_of_other_data(
     scripts: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
