@@ -122,7 +122,7 @@ def _chances(noise: Tensor) -> Tensor:
     `LEAST_CHANCE`.
 
     Effect of this limit on 16 May 2018 of RADOLAN (10 cases of 20 members, a model without German
-    radars), in circles of 10 km where 2 mm/h are less likely than 0.3: after 15 minutes the mean
+    radars), in squares of 21 km where 2 mm/h are less likely than 0.3: after 15 minutes the mean
     probability is .026, with a limit of 0.0005 it is .128, and .02 is observed. Rain of 30 mm/h and
     more gets rarer: after an hour .33 of the observed, .52 with a limit of 0.0005.
     """
