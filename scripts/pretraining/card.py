@@ -33,7 +33,8 @@ INTRODUCTION = (
     " validation days, in the same way as those of the model. What the network and the other"
     " thresholds add to the probabilities was halved after training. One half was chosen on 16 May"
     " 2018 (RADOLAN) and on the two KNMI events, so the KNMI rows are not independent of that"
-    " choice."
+    " choice. The composites of RMI and OPERA include radars of DWD, KNMI and Météo-France, on"
+    " other days than those of the training."
 )
 LEFT_OUT = (
     "The model of a row with a number was trained and calibrated without {owners}. The other rows"
