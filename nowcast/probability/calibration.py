@@ -1,6 +1,5 @@
 """Calibrate probabilities with observations, and find the cuts of the best CSI."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,12 @@ from torch import Tensor
 from nowcast.probability.case_cuts import SIZES, PastForecasts, past_forecasts
 from nowcast.probability.ladder import Probabilities, lead_slices, running_minimum
 from nowcast.probability.rates import mean_rates, median_rates, rates_by_cuts
-from nowcast.probability.sample import LEAST_SCORE, LEVELS, Sample, count_events
+from nowcast.probability.sample import LEAST_SCORE, LEVELS, Sample, count_events, logit
 
 _PRIOR = 100.0
 """Strength of the prior that probabilities are calibrated, in pixels with probability one half."""
 _ITERATIONS = 20
-_LEAST_LOGIT = math.log(LEAST_SCORE / (1 - LEAST_SCORE))
+_LEAST_LOGIT = logit(LEAST_SCORE)
 
 
 @dataclass(frozen=True)

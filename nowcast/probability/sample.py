@@ -45,7 +45,7 @@ class Sample:
         """(LEVELS,) the scores at which the steps begin."""
         if self.of_rates:
             return torch.logspace(math.log10(0.01), math.log10(200), LEVELS)
-        return torch.linspace(_logit(LEAST_SCORE), _logit(0.995), LEVELS).sigmoid()
+        return torch.linspace(logit(LEAST_SCORE), logit(0.995), LEVELS).sigmoid()
 
     def add(self, scores: Tensor, observed: Tensor, first_case: int | None = None) -> None:
         """Add cases.
@@ -111,5 +111,6 @@ def empty_sample(
     return Sample(tuple(thresholds), max(1, math.ceil(pixels * each / _BYTES)), of_rates)
 
 
-def _logit(probability: float) -> float:
+def logit(probability: float) -> float:
+    """Return the logit of a probability."""
     return math.log(probability / (1 - probability))

@@ -103,8 +103,8 @@ def refuse_other_forecasts(folder: Path, checkpoints: Mapping[str, str], baselin
     """Exit if the scores in a folder are for other checkpoints or baselines."""
     scores = xr.load_dataset(folder / "scores.nc")
     wanted = {*checkpoints, *names_in(baselines)}
-    said = scores.attrs.get("checkpoint_sha256", "")
-    same = all(f'"{name}": "{sha256(path)}"' in said for name, path in checkpoints.items())
+    digests = json.loads(scores.attrs.get("checkpoint_sha256", "{}"))
+    same = all(digests.get(name) == sha256(path) for name, path in checkpoints.items())
     if {*scores["forecast"].values.tolist()} != wanted or not same:
         raise SystemExit(
             f"{folder}: holds scores of other checkpoints or baselines; remove it, or give another"

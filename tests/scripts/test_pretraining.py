@@ -32,6 +32,20 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
         del sys.modules[name]
 
 
+def refusal_of(
+    script: ModuleType,
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> str:
+    """Run a script with arguments that it refuses, and return what it says."""
+    monkeypatch.setattr(sys, "argv", [script.__name__, *words])
+    # where a test before ran the command, argparse raises UsageError
+    with pytest.raises((SystemExit, UsageError)) as refused:
+        script.main()
+    return capsys.readouterr().err + str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -51,11 +65,7 @@ def test_a_training_refuses_its_arguments(
     tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["pretrain.py", "copies", "runs", *words])
-    # where a test before ran the command, argparse raises UsageError
-    with pytest.raises((SystemExit, UsageError)) as refused:
-        scripts["pretrain"].main()
-    assert says in capsys.readouterr().err + str(refused.value)
+    assert says in refusal_of(scripts["pretrain"], ["copies", "runs", *words], monkeypatch, capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -243,10 +253,8 @@ def test_a_scoring_refuses_its_arguments_before_it_scores(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bad.csv").write_text("text\n")
-    monkeypatch.setattr(sys, "argv", ["score.py", "copies", "raw", "scores", *words])
-    with pytest.raises((SystemExit, UsageError)) as refused:
-        scripts["score"].main()
-    assert says in capsys.readouterr().err + str(refused.value)
+    words = ["copies", "raw", "scores", *words]
+    assert says in refusal_of(scripts["score"], words, monkeypatch, capsys)
     assert not Path("scores").exists()
 
 
